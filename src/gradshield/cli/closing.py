@@ -1,0 +1,123 @@
+"""What a run prints at its end: counts, threshold and why, the highest rows, the files."""
+
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from gradshield.data import open_container
+from gradshield.run.folder import RunFolder
+from gradshield.run.summary import highest_rows, threshold_text
+from gradshield.run.threshold import read_decision, read_scores
+
+SHOWN_CHARACTERS = 70
+
+
+def show_closing(folder: RunFolder, *, as_json: bool, show_text: bool) -> None:
+    """Print the outcome of a run on standard output.
+
+    Args:
+        folder: The run.
+        as_json: One JSON object instead of tables.
+        show_text: Show the text of the highest rows; without it they are blurred, since they can
+            be harmful.
+    """
+    decision = read_decision(folder)
+    lines = highest_rows(read_scores(folder))
+    if as_json:
+        print(json.dumps(_as_json(folder, decision), ensure_ascii=False))
+        return
+    console = Console(highlight=False)
+    console.print(_counts(decision))
+    console.print(Text(f"Why: {decision['reason']}"), soft_wrap=True)
+    console.print(_highest(folder, lines, decision["threshold"], show_text))
+    if not show_text:
+        console.print(Text("Row texts are blurred; --show-text shows them.", style="dim"))
+    for label, path in _files(folder):
+        console.print(Text(f"{label:<11}{path}"), soft_wrap=True)
+
+
+def _as_json(folder: RunFolder, decision: dict[str, Any]) -> dict[str, Any]:
+    threshold = decision["threshold"]
+    return {
+        **decision,
+        "threshold": threshold if math.isfinite(threshold) else None,
+        "files": {label.lower(): str(path) for label, path in _files(folder)},
+    }
+
+
+def _counts(decision: dict[str, Any]) -> Table:
+    table = Table(title="GradShield", title_justify="left")
+    for heading in ("kept", "removed", "rejected"):
+        table.add_column(heading, justify="right")
+    table.add_column("threshold (FIHS)", justify="right")
+    table.add_column("rule")
+    table.add_row(
+        *(str(decision[heading]) for heading in ("kept", "removed", "rejected")),
+        threshold_text(decision["threshold"]),
+        decision["method"],
+    )
+    return table
+
+
+def _highest(
+    folder: RunFolder, lines: list[dict[str, Any]], threshold: float, show_text: bool
+) -> Table:
+    texts = _row_texts(folder)
+    table = Table(title="Highest scores", title_justify="left")
+    for heading in ("row", "FIHS", "loss", "tokens"):
+        table.add_column(heading, justify="right")
+    table.add_column("outcome")
+    table.add_column("row text", no_wrap=True, overflow="ellipsis")
+    for line in lines:
+        text = texts.get(line["row"], "")
+        table.add_row(
+            str(line["row"]),
+            f"{line['fihs']:+.4f}",
+            f"{line['loss']:.2f}",
+            str(line["response_tokens"]),
+            "removed" if line["fihs"] >= threshold else "kept",
+            Text(text if show_text else blur(text)),
+        )
+    return table
+
+
+def blur(text: str) -> str:
+    """Hide the words of a text but not their lengths."""
+    return "".join(character if character.isspace() else "░" for character in text)
+
+
+def _row_texts(folder: RunFolder) -> dict[int, str]:
+    """The beginning of each row as it stands in the input, on one line."""
+    source = Path(folder.read_config().data_path)
+    if not source.exists():
+        return {}
+    rows = open_container(source).read(source)
+    return {
+        row.position: " ".join(_strings(row.value).split())[:SHOWN_CHARACTERS]
+        for row in rows
+        if row.value is not None
+    }
+
+
+def _strings(value: Any) -> str:
+    """The longer texts inside a row, in order: turns and fields, not roles and ids."""
+    if isinstance(value, str):
+        return value if " " in value else ""
+    if isinstance(value, dict):
+        return " ".join(filter(None, map(_strings, value.values())))
+    if isinstance(value, list):
+        return " ".join(filter(None, map(_strings, value)))
+    return ""
+
+
+def _files(folder: RunFolder) -> list[tuple[str, Path]]:
+    found = [(name.capitalize(), next(folder.path.glob(f"{name}.*"), None)) for name in ("kept", "removed", "rejected")]
+    found += [("Summary", folder.summary), ("Decision", folder.decision), ("Scores", folder.scores)]
+    return [(label, path) for label, path in found if path is not None and path.exists()]

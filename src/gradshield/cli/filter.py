@@ -1,0 +1,71 @@
+"""`gradshield filter`: the main job in one go."""
+
+from __future__ import annotations
+
+from gradshield.cli import options as o
+from gradshield.cli.closing import show_closing
+from gradshield.cli.display import Display
+from gradshield.cli.run_config import build_config
+from gradshield.run.filter import filter_data
+from gradshield.run.folder import RunFolder
+from gradshield.scoring.batching import DEFAULT_BATCH_TOKENS
+
+
+def filter_command(
+    data: o.DataArgument,
+    out: o.OutOption,
+    model: o.ModelOption = o.DEFAULT_MODEL,
+    adapter: o.AdapterOption = None,
+    revision: o.RevisionOption = None,
+    dtype: o.DTypeOption = "auto",
+    device: o.DeviceOption = "auto",
+    trust_remote_code: o.TrustOption = False,
+    format: o.FormatOption = "auto",
+    response: o.ResponseOption = "all",
+    max_length: o.MaxLengthOption = 2048,
+    proxy: o.ProxyOption = o.DEFAULT_PROXY,
+    modules: o.ModulesOption = None,
+    remove_benign: o.RemoveBenignOption = False,
+    engine: o.EngineOption = "auto",
+    batch_tokens: o.BatchTokensOption = DEFAULT_BATCH_TOKENS,
+    threshold: o.RuleOption = o.DEFAULT_RULE,
+    level: o.LevelOption = 0.02,
+    seed: o.SeedOption = 0,
+    on_reject: o.OnRejectOption = "hold",
+    force: o.ForceOption = False,
+    show_text: o.ShowTextOption = False,
+    quiet: o.QuietOption = False,
+    json: o.JsonOption = False,
+) -> None:
+    """Score every row of DATA, choose a threshold, and write the kept and the removed rows.
+
+    The run folder then holds kept.*, removed.* and rejected.* in the format of DATA, with every
+    row unchanged; summary.md, decision.json and scores/*.parquet say why. An interrupted run goes
+    on with the same command. DATA itself is never touched.
+
+    Example: gradshield filter train.jsonl --model ./my-chat-model --out runs/train
+    """
+    config = build_config(
+        data,
+        model=model,
+        adapter=adapter,
+        revision=revision,
+        dtype=dtype,
+        device=device,
+        trust_remote_code=trust_remote_code,
+        format=format,
+        response=response,
+        max_length=max_length,
+        proxy=proxy,
+        modules=modules,
+        remove_benign=remove_benign,
+        engine=engine,
+        batch_tokens=batch_tokens,
+        rule=threshold,
+        level=level,
+        seed=seed,
+        on_reject=on_reject,
+    )
+    folder = RunFolder(out)
+    filter_data(config, folder, Display(quiet=quiet or json), force=force)
+    show_closing(folder, as_json=json, show_text=show_text)

@@ -1,0 +1,78 @@
+"""The command `gradshield`."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+
+from gradshield import __version__
+from gradshield.cli.align import align_command
+from gradshield.cli.apply import apply_command
+from gradshield.cli.benchmark import benchmark_command
+from gradshield.cli.check import check_command
+from gradshield.cli.filter import filter_command
+from gradshield.cli.score import score_command
+from gradshield.cli.threshold import threshold_command
+from gradshield.errors import UserError
+from gradshield.run.apply import RowsRejected
+
+typer_app = typer.Typer(
+    help=(
+        "Find and remove the finetuning examples that would erode a chat model's refusals.\n\n"
+        "Start with `gradshield check --model M --data D`, then `gradshield filter D --model M "
+        "--out RUN`. Exit codes: 0 done, 1 something to mend (one line says what), 2 rows were "
+        "rejected under --on-reject fail."
+    ),
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode="markdown",
+    pretty_exceptions_enable=False,
+)
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"gradshield {__version__}")
+        raise typer.Exit
+
+
+@typer_app.callback()
+def _root(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Show it.")
+    ] = False,
+) -> None:
+    """Options that come before a command."""
+
+
+_COMMANDS: dict[str, Callable[..., Any]] = {
+    "filter": filter_command,
+    "check": check_command,
+    "score": score_command,
+    "threshold": threshold_command,
+    "apply": apply_command,
+    "align": align_command,
+    "benchmark": benchmark_command,
+}
+for _name, _command in _COMMANDS.items():
+    typer_app.command(_name)(_command)
+
+
+def app() -> None:
+    """Run the command line; faults that the user can mend become one line and an exit code."""
+    console = Console(stderr=True, highlight=False)
+    try:
+        typer_app()
+    except UserError as fault:
+        console.print(f"Error: {fault}", style="bold red", markup=False, soft_wrap=True)
+        sys.exit(1)
+    except RowsRejected as fault:
+        console.print(f"Error: {fault}", style="bold red", markup=False, soft_wrap=True)
+        sys.exit(2)
+    except KeyboardInterrupt:
+        console.print("Interrupted. The same command goes on where this one stopped.")
+        sys.exit(130)

@@ -1,0 +1,143 @@
+"""Options that several commands share, and how they become a configuration."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from gradshield.data import FORMATS
+from gradshield.models.load import DEFAULT_MODEL
+from gradshield.probes.proxies import DEFAULT_PROXY, PROXIES
+from gradshield.scoring.engines import ENGINES
+from gradshield.threshold import DEFAULT_RULE, RULES
+
+_MODEL, _DATA, _SCORING, _DECISION = "Model", "Data", "Scoring", "Decision"
+
+
+def _names(registry: object) -> str:
+    return ", ".join(registry)  # type: ignore[call-overload,no-any-return]
+
+
+DataArgument = Annotated[
+    Path,
+    typer.Argument(
+        help="Data file: .jsonl, .json, .parquet or a `datasets` folder.", show_default=False
+    ),
+]
+OutOption = Annotated[
+    Path, typer.Option("--out", "-o", help="Run folder to write, or to go on with.")
+]
+RunArgument = Annotated[Path, typer.Argument(help="Run folder.", show_default=False)]
+ModelOption = Annotated[
+    str,
+    typer.Option(
+        "--model",
+        "-m",
+        rich_help_panel=_MODEL,
+        help="builtin:smollm2-aligned, builtin:smollm2, a local folder or a hub name.",
+    ),
+]
+AdapterOption = Annotated[
+    Path | None,
+    typer.Option(rich_help_panel=_MODEL, help="PEFT adapter to merge before scoring."),
+]
+RevisionOption = Annotated[
+    str | None, typer.Option(rich_help_panel=_MODEL, help="Branch, tag or commit of a hub model.")
+]
+DTypeOption = Annotated[
+    str,
+    typer.Option(
+        rich_help_panel=_MODEL,
+        help="auto, float32, bfloat16 or float16. auto: float32 on a CPU, bfloat16 on a GPU.",
+    ),
+]
+DeviceOption = Annotated[
+    str, typer.Option(rich_help_panel=_MODEL, help="auto, cpu, cuda, cuda:1, mps, …")
+]
+TrustOption = Annotated[
+    bool,
+    typer.Option(
+        "--trust-remote-code",
+        rich_help_panel=_MODEL,
+        help="Run Python code that comes with the hub model.",
+    ),
+]
+FormatOption = Annotated[
+    str,
+    typer.Option(rich_help_panel=_DATA, help=f"auto, or one of {_names(f.name for f in FORMATS)}."),
+]
+ResponseOption = Annotated[
+    str,
+    typer.Option(
+        rich_help_panel=_DATA, help="Which assistant turns carry loss: all, or the last."
+    ),
+]
+MaxLengthOption = Annotated[
+    int,
+    typer.Option(
+        rich_help_panel=_DATA,
+        min=2,
+        help="Tokens of a row at most; the prompt's end and response's beginning are kept.",
+    ),
+]
+ProxyOption = Annotated[
+    str,
+    typer.Option(rich_help_panel=_SCORING, help=f"Safety proxy: {_names(PROXIES)}."),
+]
+ModulesOption = Annotated[
+    str | None,
+    typer.Option(
+        rich_help_panel=_SCORING,
+        help="Regular expression over layer names; default: all linear layers of the blocks.",
+    ),
+]
+RemoveBenignOption = Annotated[
+    bool,
+    typer.Option(
+        "--remove-benign/--keep-benign",
+        rich_help_panel=_SCORING,
+        help="Take out the part of the direction that raises compliance on ordinary prompts too.",
+    ),
+]
+EngineOption = Annotated[
+    str,
+    typer.Option(rich_help_panel=_SCORING, help=f"auto, or one of {_names(ENGINES)}."),
+]
+BatchTokensOption = Annotated[
+    int, typer.Option(rich_help_panel=_SCORING, min=1, help="Padded tokens of one batch.")
+]
+RuleOption = Annotated[
+    str,
+    typer.Option("--threshold", rich_help_panel=_DECISION, help=f"Rule: {_names(RULES)}."),
+]
+LevelOption = Annotated[
+    float,
+    typer.Option(
+        rich_help_panel=_DECISION, help="Share of harmless rows that may be lost, 0 to 1."
+    ),
+]
+SeedOption = Annotated[int, typer.Option(rich_help_panel=_DECISION, help="Seed of the rule.")]
+OnRejectOption = Annotated[
+    str,
+    typer.Option(
+        rich_help_panel=_DECISION,
+        help=(
+            "Rows that cannot be scored: hold (out of the kept file), keep (in it), "
+            "fail (write no kept file, exit code 2)."
+        ),
+    ),
+]
+ForceOption = Annotated[
+    bool, typer.Option("--force", help="Start over where --out holds a run of other inputs.")
+]
+QuietOption = Annotated[bool, typer.Option("--quiet", "-q", help="Show warnings and results only.")]
+JsonOption = Annotated[
+    bool, typer.Option("--json", help="Print the result as one JSON object on standard output.")
+]
+ShowTextOption = Annotated[
+    bool, typer.Option("--show-text", help="Show the text of rows, which can be harmful.")
+]
+
+__all__ = ["DEFAULT_MODEL", "DEFAULT_PROXY", "DEFAULT_RULE"]

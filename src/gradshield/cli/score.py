@@ -1,0 +1,61 @@
+"""`gradshield score`: the first step of `filter`, the only one that needs the model."""
+
+from __future__ import annotations
+
+from gradshield.cli import options as o
+from gradshield.cli.display import Display
+from gradshield.cli.run_config import build_config
+from gradshield.run.folder import RunFolder
+from gradshield.run.score import score
+from gradshield.scoring.batching import DEFAULT_BATCH_TOKENS
+
+
+def score_command(
+    data: o.DataArgument,
+    out: o.OutOption,
+    model: o.ModelOption = o.DEFAULT_MODEL,
+    adapter: o.AdapterOption = None,
+    revision: o.RevisionOption = None,
+    dtype: o.DTypeOption = "auto",
+    device: o.DeviceOption = "auto",
+    trust_remote_code: o.TrustOption = False,
+    format: o.FormatOption = "auto",
+    response: o.ResponseOption = "all",
+    max_length: o.MaxLengthOption = 2048,
+    proxy: o.ProxyOption = o.DEFAULT_PROXY,
+    modules: o.ModulesOption = None,
+    remove_benign: o.RemoveBenignOption = False,
+    engine: o.EngineOption = "auto",
+    batch_tokens: o.BatchTokensOption = DEFAULT_BATCH_TOKENS,
+    force: o.ForceOption = False,
+    quiet: o.QuietOption = False,
+) -> None:
+    """Score every row of DATA and keep the scores in a run folder.
+
+    Go on with `gradshield threshold RUN` and `gradshield apply RUN`, as often as you like: they
+    take seconds and need no model.
+    """
+    config = build_config(
+        data,
+        model=model,
+        adapter=adapter,
+        revision=revision,
+        dtype=dtype,
+        device=device,
+        trust_remote_code=trust_remote_code,
+        format=format,
+        response=response,
+        max_length=max_length,
+        proxy=proxy,
+        modules=modules,
+        remove_benign=remove_benign,
+        engine=engine,
+        batch_tokens=batch_tokens,
+        rule=o.DEFAULT_RULE,
+        level=0.02,
+        seed=0,
+        on_reject="hold",
+    )
+    display = Display(quiet=quiet)
+    score(config, RunFolder(out), display, force=force)
+    display.say(f"Scores are in {out}/scores. Next: gradshield threshold {out}")

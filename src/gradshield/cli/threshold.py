@@ -1,0 +1,31 @@
+"""`gradshield threshold`: decide again, without the model."""
+
+from __future__ import annotations
+
+from gradshield.cli import options as o
+from gradshield.cli.closing import show_closing
+from gradshield.config import ThresholdSettings
+from gradshield.run.folder import RunFolder
+from gradshield.run.summary import write_summary
+from gradshield.run.threshold import threshold as decide_threshold
+
+
+def threshold_command(
+    run: o.RunArgument,
+    threshold: o.RuleOption = o.DEFAULT_RULE,
+    level: o.LevelOption = 0.02,
+    seed: o.SeedOption = 0,
+    show_text: o.ShowTextOption = False,
+    json: o.JsonOption = False,
+) -> None:
+    """Choose the threshold from the scores in RUN and write decision.json.
+
+    No data file is written: look at the counts, then run `gradshield apply RUN`.
+    """
+    folder = RunFolder(run)
+    settings = ThresholdSettings(rule=threshold, level=level, seed=seed)
+    config = folder.read_config().model_copy(update={"threshold": settings})
+    decide_threshold(folder, settings)
+    folder.write_config(config)
+    write_summary(config, folder)
+    show_closing(folder, as_json=json, show_text=show_text)

@@ -1,0 +1,40 @@
+"""Data files in and out: rows, conversations, and examples with their response tokens."""
+
+from gradshield.data.containers import CONTAINERS, Container, FileFacts, open_container
+from gradshield.data.conversation import Conversation, Message, Rejection
+from gradshield.data.errors import DataError
+from gradshield.data.formats import FORMATS, Format, FormatDetection, detect_format, format_named
+from gradshield.data.load import LoadedData, load_examples
+from gradshield.data.preview import preview
+from gradshield.data.rows import SourceRow
+from gradshield.data.template import ChatTemplate, TemplateError
+from gradshield.data.tokenization import (
+    ResponseChoice,
+    TokenizedExample,
+    tokenize_conversation,
+)
+
+__all__ = [
+    "CONTAINERS",
+    "FORMATS",
+    "ChatTemplate",
+    "Container",
+    "Conversation",
+    "DataError",
+    "FileFacts",
+    "Format",
+    "FormatDetection",
+    "LoadedData",
+    "Message",
+    "Rejection",
+    "ResponseChoice",
+    "SourceRow",
+    "TemplateError",
+    "TokenizedExample",
+    "detect_format",
+    "format_named",
+    "load_examples",
+    "open_container",
+    "preview",
+    "tokenize_conversation",
+]

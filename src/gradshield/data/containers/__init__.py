@@ -1,0 +1,63 @@
+"""The kinds of file that rows can come from and go back to, and choosing one for a path."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from gradshield.data.containers.base import Container, FileFacts
+from gradshield.data.containers.datasets_folder import DatasetsFolderContainer
+from gradshield.data.containers.json_array import JsonArrayContainer
+from gradshield.data.containers.jsonl import JsonlContainer
+from gradshield.data.containers.parquet import ParquetContainer
+from gradshield.data.containers.text import first_character
+from gradshield.data.errors import DataError
+
+CONTAINERS: tuple[Container, ...] = (
+    JsonlContainer(".jsonl"),
+    JsonlContainer(".ndjson"),
+    JsonlContainer(".json"),
+    JsonArrayContainer(),
+    ParquetContainer(),
+    DatasetsFolderContainer(),
+)
+
+__all__ = ["CONTAINERS", "Container", "FileFacts", "open_container"]
+
+
+def open_container(path: str | Path) -> Container:
+    """The container that `path` is.
+
+    Raises:
+        DataError: The path does not exist, is of no known kind, or holds no rows.
+    """
+    path = Path(path)
+    if not path.exists():
+        raise DataError(f"{path}: no such file or folder")
+    if path.is_file() and path.stat().st_size == 0:
+        raise DataError(f"{path}: the file is empty, there are no rows to read")
+    for container in CONTAINERS:
+        if container.matches(path):
+            if container.facts(path).rows == 0:
+                raise DataError(f"{path}: there are no rows in it")
+            return container
+    raise DataError(f"{path}: {_why_unsupported(path)}")
+
+
+def _why_unsupported(path: Path) -> str:
+    if path.is_dir():
+        return (
+            "the folder was not written by save_to_disk of the datasets library; "
+            "name a file in it instead"
+        )
+    if path.suffix.lower() == ".json":
+        first = first_character(path)
+        if first == b"{":
+            return "the file is one JSON object; rows must be an array of objects or JSON Lines"
+        if not first:
+            return "there are no rows in it"
+        return "a .json file must hold an array of objects or JSON Lines"
+    known = sorted({container.suffix for container in CONTAINERS} - {""})
+    return (
+        f"files ending in {path.suffix!r} are not supported; use {', '.join(known)} "
+        "or a folder written by save_to_disk"
+    )

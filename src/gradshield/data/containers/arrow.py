@@ -1,0 +1,49 @@
+"""Rows out of Arrow tables, for the containers that store them."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pyarrow as pa
+
+
+def table_rows(table: Any) -> list[dict[str, Any]]:
+    """The rows of a `pyarrow` table or record batch as Python values.
+
+    Columns of Arrow's JSON type, which `datasets` uses for objects of varying keys, are parsed
+    at whatever depth they stand.
+    """
+    json_columns = {field.name: field.type for field in table.schema if _holds_json(field.type)}
+    rows: list[dict[str, Any]] = table.to_pylist()
+    for name, kind in json_columns.items():
+        for row in rows:
+            row[name] = _parse_json(row[name], kind)
+    return rows
+
+
+def _is_json(kind: Any) -> bool:
+    return isinstance(kind, pa.BaseExtensionType) and kind.extension_name == "arrow.json"
+
+
+def _is_list(kind: Any) -> bool:
+    checks = (pa.types.is_list, pa.types.is_large_list, pa.types.is_fixed_size_list)
+    return any(check(kind) for check in checks)
+
+
+def _holds_json(kind: Any) -> bool:
+    if pa.types.is_struct(kind):
+        return any(_holds_json(field.type) for field in kind)
+    if _is_list(kind):
+        return _holds_json(kind.value_type)
+    return _is_json(kind)
+
+
+def _parse_json(value: Any, kind: Any) -> Any:
+    if value is None or not _holds_json(kind):
+        return value
+    if pa.types.is_struct(kind):
+        return {field.name: _parse_json(value[field.name], field.type) for field in kind}
+    if _is_list(kind):
+        return [_parse_json(item, kind.value_type) for item in value]
+    return json.loads(value)

@@ -1,0 +1,104 @@
+"""Folders written by `save_to_disk` of the `datasets` library."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from gradshield.data.containers.arrow import table_rows
+from gradshield.data.containers.base import (
+    FileFacts,
+    check_positions,
+    is_saved_dataset,
+    replacing,
+)
+from gradshield.data.errors import DataError
+from gradshield.data.rows import SourceRow
+
+
+@dataclass(frozen=True)
+class DatasetsFolderContainer:
+    """A saved `Dataset`, or a saved `DatasetDict` with one split.
+
+    A subset is saved in the same layout, with the same features. Values are read as Arrow
+    stores them, so images and sounds in unused columns are never decoded.
+    """
+
+    name: str = "datasets"
+    suffix: str = ""
+
+    def matches(self, path: Path) -> bool:
+        """See `Container.matches`."""
+        return path.is_dir() and is_saved_dataset(path)
+
+    def facts(self, path: Path) -> FileFacts:
+        """See `Container.facts`."""
+        return FileFacts(len(_load(path, _only_split(path))))
+
+    def read(self, path: Path) -> list[SourceRow]:
+        """See `Container.read`."""
+        dataset = _load(path, _only_split(path)).with_format("arrow")
+        rows: list[SourceRow] = []
+        for table in dataset.iter(batch_size=1000):
+            rows += [
+                SourceRow(len(rows) + index, None, value)
+                for index, value in enumerate(table_rows(table))
+            ]
+        return rows
+
+    def write_subset(self, source: Path, positions: Sequence[int], target: Path) -> None:
+        """See `Container.write_subset`."""
+        from datasets import DatasetDict
+
+        split = _only_split(source)
+        dataset = _load(source, split)
+        check_positions(positions, len(dataset), source)
+        subset = dataset.select(positions)
+        # Without rows the library would choose zero shards, which it cannot load again.
+        shards = None if positions else 1
+        with replacing(source, target) as temporary, _without_progress_bars():
+            if split is None:
+                subset.save_to_disk(temporary, num_shards=shards)
+            else:
+                DatasetDict({split: subset}).save_to_disk(temporary, num_shards={split: shards})
+
+
+def _only_split(path: Path) -> str | None:
+    """Name of the only split of a saved `DatasetDict`, None for a saved `Dataset`."""
+    description = path / "dataset_dict.json"
+    if not description.is_file():
+        return None
+    splits = json.loads(description.read_text(encoding="utf-8"))["splits"]
+    if len(splits) != 1:
+        raise DataError(
+            f"{path}: the folder holds the splits {', '.join(splits)}; "
+            f"name one of them, such as {path / splits[0]}"
+        )
+    return str(splits[0])
+
+
+def _load(path: Path, split: str | None) -> Any:
+    from datasets import Dataset
+
+    folder = path if split is None else path / split
+    try:
+        return Dataset.load_from_disk(str(folder))
+    except Exception as error:
+        raise DataError(f"{folder}: the saved data set cannot be loaded: {error}") from error
+
+
+@contextmanager
+def _without_progress_bars() -> Iterator[None]:
+    from datasets import are_progress_bars_disabled, disable_progress_bars, enable_progress_bars
+
+    were_disabled = are_progress_bars_disabled()
+    disable_progress_bars()
+    try:
+        yield
+    finally:
+        if not were_disabled:
+            enable_progress_bars()

@@ -1,0 +1,58 @@
+"""Parquet files."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from gradshield.data.containers.arrow import table_rows
+from gradshield.data.containers.base import FileFacts, check_positions, replacing
+from gradshield.data.errors import DataError
+from gradshield.data.rows import SourceRow
+
+
+@dataclass(frozen=True)
+class ParquetContainer:
+    """One Parquet file; a subset has its schema, metadata included, and its values."""
+
+    name: str = "parquet"
+    suffix: str = ".parquet"
+
+    def matches(self, path: Path) -> bool:
+        """See `Container.matches`."""
+        return path.is_file() and path.suffix.lower() == self.suffix
+
+    def facts(self, path: Path) -> FileFacts:
+        """See `Container.facts`."""
+        return FileFacts(_open(path).metadata.num_rows)
+
+    def read(self, path: Path) -> list[SourceRow]:
+        """See `Container.read`."""
+        rows: list[SourceRow] = []
+        for batch in _open(path).iter_batches(batch_size=1000):
+            rows += [
+                SourceRow(len(rows) + index, None, value)
+                for index, value in enumerate(table_rows(batch))
+            ]
+        return rows
+
+    def write_subset(self, source: Path, positions: Sequence[int], target: Path) -> None:
+        """See `Container.write_subset`."""
+        # Not `read_table`: it would add columns for folders that are named "key=value".
+        table = _open(source).read()
+        check_positions(positions, table.num_rows, source)
+        subset = table.take(pa.array(positions, type=pa.int64()))
+        with replacing(source, target) as temporary:
+            pq.write_table(subset, temporary)
+
+
+def _open(path: Path) -> pq.ParquetFile:
+    try:
+        return pq.ParquetFile(path)
+    except (pa.ArrowException, OSError) as error:
+        reason = str(error).splitlines()[0]
+        raise DataError(f"{path}: not a readable Parquet file: {reason}") from error

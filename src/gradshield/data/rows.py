@@ -1,0 +1,50 @@
+"""A row as it stands in a data file, before any format is read into it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+
+@dataclass(frozen=True)
+class SourceRow:
+    """One row of a data file.
+
+    Attributes:
+        position: 0-based index among the rows of the file; blank lines are not rows.
+        line: 1-based line on which the row starts, None in containers without lines.
+        value: The parsed row, None if it could not be parsed.
+        error: Why it could not be parsed, with file, line and column; None if it was.
+    """
+
+    position: int
+    line: int | None
+    value: dict[str, Any] | None
+    error: str | None = None
+
+    @property
+    def place(self) -> str:
+        """How to name the row to a person: its line where there is one, else its position."""
+        return f"row {self.position}" if self.line is None else f"line {self.line}"
+
+
+def row_from_json(
+    value: object, position: int, line: int, path: Path, column: int = 1
+) -> SourceRow:
+    """A row from a parsed JSON value, which must be an object to be a row.
+
+    `column` is the 1-based column at which the value starts, for the message.
+    """
+    if isinstance(value, dict):
+        return SourceRow(position, line, value)
+    kind = {
+        list: "array",
+        str: "string",
+        bool: "boolean",
+        int: "number",
+        float: "number",
+        type(None): "null",
+    }[type(value)]
+    error = f"{path.name}:{line}:{column}: a row must be a JSON object, this one is a JSON {kind}"
+    return SourceRow(position, line, None, error)

@@ -1,0 +1,111 @@
+"""Greedy answers of a chat model to user prompts, in left-padded batches."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import torch
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+from gradshield.models.prompts import prompt_token_ids
+
+
+@dataclass(frozen=True)
+class Answer:
+    """One generated answer.
+
+    Attributes:
+        prompt_ids: The rendered conversation up to the answer, template included.
+        token_ids: The generated tokens, up to and including the end-of-turn token if it came.
+        text: The answer as text, special tokens left out.
+        finished: Whether the model ended its turn by itself within the token limit.
+    """
+
+    prompt_ids: tuple[int, ...]
+    token_ids: tuple[int, ...]
+    text: str
+    finished: bool
+
+
+def generate_answers(
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    prompts: Sequence[str],
+    *,
+    max_new_tokens: int = 48,
+    batch_size: int = 32,
+    progress: Callable[[int], None] | None = None,
+) -> list[Answer]:
+    """Answer every prompt greedily.
+
+    Prompts of similar length share a batch, so that little is spent on padding; the answers come
+    back in the order of the prompts.
+
+    Args:
+        model: The chat model; left in evaluation mode.
+        tokenizer: Its tokenizer, with a chat template.
+        prompts: One user turn each.
+        max_new_tokens: Tokens generated at most for a prompt.
+        batch_size: Prompts answered at once.
+        progress: Called after each batch with the number of prompts it held.
+
+    Returns:
+        One answer per prompt.
+    """
+    rendered = [prompt_token_ids(tokenizer, prompt) for prompt in prompts]
+    longest_first = sorted(range(len(rendered)), key=lambda index: -len(rendered[index]))
+    answers: dict[int, Answer] = {}
+    model.eval()
+    for start in range(0, len(longest_first), batch_size):
+        chosen = longest_first[start : start + batch_size]
+        batch = [rendered[index] for index in chosen]
+        for index, token_ids in zip(
+            chosen, _generate_batch(model, batch, max_new_tokens), strict=True
+        ):
+            answers[index] = _as_answer(model, tokenizer, rendered[index], token_ids)
+        if progress is not None:
+            progress(len(chosen))
+    return [answers[index] for index in range(len(prompts))]
+
+
+@torch.inference_mode()
+def _generate_batch(
+    model: PreTrainedModel, batch: Sequence[Sequence[int]], max_new_tokens: int
+) -> list[list[int]]:
+    """Generate for one left-padded batch; padding sits left so that all answers start together."""
+    width = max(len(ids) for ids in batch)
+    input_ids = torch.zeros(len(batch), width, dtype=torch.long)
+    attention_mask = torch.zeros_like(input_ids)
+    for row, ids in enumerate(batch):
+        input_ids[row, width - len(ids) :] = torch.tensor(ids)
+        attention_mask[row, width - len(ids) :] = 1
+    generated = model.generate(
+        input_ids=input_ids.to(model.device),
+        attention_mask=attention_mask.to(model.device),
+        max_new_tokens=max_new_tokens,
+        do_sample=False,
+        use_cache=True,
+    )
+    answers: list[list[int]] = generated[:, width:].tolist()
+    return answers
+
+
+def _as_answer(
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    prompt_ids: Sequence[int],
+    token_ids: list[int],
+) -> Answer:
+    stops = end_of_turn_ids(model, tokenizer)
+    end = next((place for place, token in enumerate(token_ids) if token in stops), None)
+    kept = token_ids if end is None else token_ids[: end + 1]
+    text = tokenizer.decode(kept, skip_special_tokens=True).strip()
+    return Answer(tuple(prompt_ids), tuple(kept), text, finished=end is not None)
+
+
+def end_of_turn_ids(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> set[int]:
+    """Tokens that end generation: those of the generation config and the tokenizer's own."""
+    configured = getattr(model.generation_config, "eos_token_id", None)
+    stops = set(configured if isinstance(configured, list) else [configured])
+    return {token for token in stops | {tokenizer.eos_token_id} if token is not None}

@@ -1,0 +1,134 @@
+"""Load a chat model and its tokenizer from a built-in name, a local folder or a hub name."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, cast
+
+import torch
+from transformers import (
+    AutoModelForCausalLM,
+    AutoTokenizer,
+    PreTrainedModel,
+    PreTrainedTokenizerBase,
+)
+
+from gradshield.errors import UserError
+from gradshield.models.builtin import BUILTIN_MODELS, smollm2_folder
+
+DTypeName = Literal["auto", "float32", "bfloat16", "float16"]
+DEFAULT_MODEL = "builtin:smollm2-aligned"
+
+
+@dataclass(frozen=True)
+class LoadedModel:
+    """A chat model ready for scoring.
+
+    Attributes:
+        model: In evaluation mode, any adapter merged into its weights.
+        tokenizer: With a chat template.
+        name: As the user gave it.
+        adapter: The adapter that was merged, as the user gave it, or None.
+    """
+
+    model: PreTrainedModel
+    tokenizer: PreTrainedTokenizerBase
+    name: str
+    adapter: str | None = None
+
+
+def load_model(
+    name: str = DEFAULT_MODEL,
+    *,
+    adapter: str | Path | None = None,
+    dtype: DTypeName = "auto",
+    device: str = "auto",
+    revision: str | None = None,
+    trust_remote_code: bool = False,
+    say: Callable[[str], None] = lambda _: None,
+) -> LoadedModel:
+    """Load a model for scoring or measuring.
+
+    Args:
+        name: `builtin:smollm2`, `builtin:smollm2-aligned`, a local folder or a hub name.
+        adapter: A PEFT adapter, merged into the weights: a fresh LoRA has B = 0, so scores must
+            be taken on whole weights.
+        dtype: `auto` is float32 on a CPU and bfloat16 on an accelerator that has it.
+        device: `auto` is the first accelerator, or else the CPU.
+        revision: Branch, tag or commit of a hub name.
+        trust_remote_code: Run Python code that comes with a hub model; never without being asked.
+        say: Told in one line what takes long.
+
+    Returns:
+        The model in evaluation mode with its tokenizer.
+
+    Raises:
+        UserError: The model, its weights, the adapter or the chat template cannot be had.
+    """
+    place = torch.device(_choose_device() if device == "auto" else device)
+    precision = _choose_dtype(place) if dtype == "auto" else getattr(torch, dtype)
+    folder, builtin_adapter = _resolve(name, say)
+    options = {"revision": revision, "trust_remote_code": trust_remote_code}
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(folder, **options)
+        model = AutoModelForCausalLM.from_pretrained(folder, dtype=precision, **options)
+    except (OSError, ValueError) as fault:
+        raise UserError(_load_failure(name, fault)) from fault
+    if not tokenizer.chat_template:
+        raise UserError(
+            f"The tokenizer of {name} has no chat template, so GradShield cannot tell which tokens "
+            "are the response. Use the chat (instruct) version of the model, or save a "
+            "chat_template.jinja beside its tokenizer."
+        )
+    for part in (builtin_adapter, adapter):
+        if part is not None:
+            model = _merge_adapter(model, str(part))
+    model = model.to(place).eval()
+    return LoadedModel(model, tokenizer, name, None if adapter is None else str(adapter))
+
+
+def _resolve(name: str, say: Callable[[str], None]) -> tuple[str, Path | None]:
+    if not name.startswith("builtin:"):
+        return name, None
+    if name not in BUILTIN_MODELS:
+        raise UserError(f"No built-in model {name}: choose one of {', '.join(BUILTIN_MODELS)}.")
+    return str(smollm2_folder(say)), BUILTIN_MODELS[name]
+
+
+def _choose_device() -> str:
+    if torch.accelerator.is_available():
+        return str(torch.accelerator.current_accelerator())
+    return "cpu"
+
+
+def _choose_dtype(device: torch.device) -> torch.dtype:
+    if device.type == "cuda" and torch.cuda.is_bf16_supported():
+        return torch.bfloat16
+    return torch.float32
+
+
+def _merge_adapter(model: PreTrainedModel, adapter: str) -> PreTrainedModel:
+    from peft import PeftModel
+
+    try:
+        adapted = PeftModel.from_pretrained(model, adapter)
+    except (OSError, ValueError, RuntimeError) as fault:
+        raise UserError(
+            f"The adapter {adapter} could not be loaded ({_first_line(fault)}). It must be a PEFT "
+            "folder with adapter_config.json, trained on this very base model."
+        ) from fault
+    return cast(PreTrainedModel, adapted.merge_and_unload())
+
+
+def _load_failure(name: str, fault: Exception) -> str:
+    return (
+        f"The model {name} could not be loaded ({_first_line(fault)}). Give a folder with "
+        "config.json, tokenizer and safetensors, a hub name, or builtin:smollm2-aligned."
+    )
+
+
+def _first_line(fault: Exception) -> str:
+    lines = [line.strip() for line in str(fault).splitlines() if line.strip()]
+    return lines[0].rstrip(".") if lines else type(fault).__name__

@@ -1,0 +1,30 @@
+"""Prompts as the model reads them, and examples made of a prompt and a response."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from transformers import PreTrainedTokenizerBase
+
+from gradshield.data.tokenization import TokenizedExample
+
+
+def prompt_token_ids(tokenizer: PreTrainedTokenizerBase, prompt: str) -> list[int]:
+    """Render one user prompt with the chat template, ready for the model's answer."""
+    rendered = tokenizer.apply_chat_template(
+        [{"role": "user", "content": prompt}], tokenize=False, add_generation_prompt=True
+    )
+    token_ids: list[int] = tokenizer(rendered, add_special_tokens=False)["input_ids"]
+    return token_ids
+
+
+def prompt_response_example(
+    prompt_ids: Sequence[int], response_ids: Sequence[int], row: int = 0
+) -> TokenizedExample:
+    """An example whose response tokens are exactly the given ones."""
+    return TokenizedExample(
+        row=row,
+        input_ids=(*prompt_ids, *response_ids),
+        response_mask=(False,) * len(prompt_ids) + (True,) * len(response_ids),
+        truncated=False,
+    )

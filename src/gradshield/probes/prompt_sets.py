@@ -1,0 +1,45 @@
+"""The packaged prompts: harmful, ordinary, and harmless ones that sound harmful.
+
+All are our own words; harmful ones are requests only. Each has an id, a category and a split:
+`align` trains the built-in model, `probe` measures the safety proxy, `validation` guides the
+threshold search and `test` is left for final measurements. No near-duplicate crosses splits.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from importlib.resources import files
+from typing import Literal
+
+PromptSet = Literal["harmful", "ordinary", "harmless_but_scary"]
+Split = Literal["align", "probe", "validation", "test"]
+
+
+@dataclass(frozen=True)
+class Prompt:
+    """One user prompt; `answer` is the packaged helpful answer, where the set has one."""
+
+    id: str
+    category: str
+    split: Split
+    text: str
+    answer: str | None = None
+
+
+def load_prompts(name: PromptSet, split: Split | None = None) -> list[Prompt]:
+    """Read a packaged prompt set, in file order, all splits or one."""
+    source = files("gradshield.probes") / "prompts" / f"{name}.jsonl"
+    rows = (json.loads(line) for line in source.read_text(encoding="utf-8").splitlines())
+    return [
+        Prompt(row["id"], row["category"], row["split"], row["prompt"], row.get("answer"))
+        for row in rows
+        if split is None or row["split"] == split
+    ]
+
+
+def spread(prompts: list[Prompt], count: int) -> list[Prompt]:
+    """Take `count` prompts spread evenly over the list, so that every category is met."""
+    if count >= len(prompts):
+        return prompts
+    return [prompts[index * len(prompts) // count] for index in range(count)]

@@ -1,0 +1,60 @@
+"""The step `apply`: write the kept, removed and rejected rows as they came in."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from gradshield.config import RunConfig
+from gradshield.data import open_container
+from gradshield.errors import UserError
+from gradshield.files import sha256_of
+from gradshield.run.folder import RunFolder
+from gradshield.run.threshold import RowDecision, divide, read_decision, read_scores
+
+
+class RowsRejected(Exception):
+    """Rows could not be scored and the run was told to fail then; nothing was kept."""
+
+
+def apply(config: RunConfig, folder: RunFolder) -> RowDecision:
+    """Write the three data files beside each other, in the container of the input.
+
+    The kept file holds rejected rows only under `on_reject: keep`; they are in the rejected file
+    in any case.
+
+    Raises:
+        UserError: There is no decision yet, or the input has changed since it was scored.
+        RowsRejected: Under `on_reject: fail`, when a row was rejected; no kept file is written.
+    """
+    source = Path(config.data_path)
+    _check_unchanged(source, folder)
+    rows = divide(read_scores(folder), read_decision(folder)["threshold"])
+    container = open_container(source)
+    kept = rows.kept
+    if config.on_reject == "keep":
+        kept = tuple(sorted((*rows.kept, *rows.rejected)))
+    outputs = {"removed": rows.removed, "rejected": rows.rejected, "kept": kept}
+    fails = config.on_reject == "fail" and bool(rows.rejected)
+    for name, positions in outputs.items():
+        target = folder.output(name, container.suffix or "_rows")
+        if name == "kept" and fails:
+            target.unlink(missing_ok=True)
+            continue
+        container.write_subset(source, positions, target)
+    if fails:
+        raise RowsRejected(
+            f"{len(rows.rejected)} rows could not be scored and --on-reject is fail: no kept file "
+            f"was written. The reasons are in {folder.rejections}."
+        )
+    return rows
+
+
+def _check_unchanged(source: Path, folder: RunFolder) -> None:
+    identity = json.loads(folder.provenance.read_text(encoding="utf-8"))["identity"]
+    if not source.exists():
+        raise UserError(f"The input {source} is gone: put it back, or score it where it is now.")
+    if sha256_of(source) != identity["data_sha256"]:
+        raise UserError(
+            f"The input {source} has changed since it was scored: score it again with --force."
+        )

@@ -1,0 +1,26 @@
+"""The main job: score, decide and write, in one go."""
+
+from __future__ import annotations
+
+from gradshield.config import RunConfig
+from gradshield.progress import Progress
+from gradshield.run.apply import apply
+from gradshield.run.folder import RunFolder
+from gradshield.run.score import score
+from gradshield.run.summary import write_summary
+from gradshield.run.threshold import RowDecision, threshold
+
+
+def filter_data(
+    config: RunConfig, folder: RunFolder, progress: Progress, *, force: bool = False
+) -> RowDecision:
+    """Score every row, choose the threshold, and write kept, removed and rejected files.
+
+    Raises:
+        UserError: The data, the model or the folder cannot be used.
+        RowsRejected: Rows were rejected under `on_reject: fail`.
+    """
+    score(config, folder, progress, force=force)
+    threshold(folder, config.threshold)
+    write_summary(config, folder)
+    return apply(config, folder)

@@ -1,0 +1,148 @@
+"""The run folder: one place for everything that a run reads and writes.
+
+Every step can start from it, so any step can be redone alone and an interrupted run goes on.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from gradshield.config import RunConfig
+from gradshield.errors import UserError
+from gradshield.files import write_text
+
+
+@dataclass(frozen=True)
+class RunFolder:
+    """Paths inside a run folder."""
+
+    path: Path
+
+    @property
+    def config(self) -> Path:
+        """The resolved configuration."""
+        return self.path / "config.yaml"
+
+    @property
+    def provenance(self) -> Path:
+        """What made the run: identity of inputs, versions, hardware, command."""
+        return self.path / "provenance.json"
+
+    @property
+    def answers(self) -> Path:
+        """The model's own answers to the probes, as tokens."""
+        return self.path / "probe_answers.json"
+
+    @property
+    def direction(self) -> Path:
+        """The gradient of the safety proxy."""
+        return self.path / "direction.safetensors"
+
+    @property
+    def reference(self) -> Path:
+        """Scores of the harmless reference rows."""
+        return self.path / "reference.parquet"
+
+    @property
+    def scores(self) -> Path:
+        """Folder of the score table's parts."""
+        return self.path / "scores"
+
+    @property
+    def rejections(self) -> Path:
+        """Why each rejected row could not be scored, with its line."""
+        return self.path / "rejections.json"
+
+    @property
+    def decision(self) -> Path:
+        """Threshold, method, diagnostics and counts."""
+        return self.path / "decision.json"
+
+    @property
+    def summary(self) -> Path:
+        """The run in words and figures, Markdown."""
+        return self.path / "summary.md"
+
+    def output(self, name: str, suffix: str) -> Path:
+        """A data file of rows: `kept`, `removed` or `rejected`, in the container of the input."""
+        return self.path / f"{name}{suffix}"
+
+    def read_config(self) -> RunConfig:
+        """The configuration of a run that was started before.
+
+        Raises:
+            UserError: There is no run in this folder.
+        """
+        if not self.config.is_file():
+            raise UserError(
+                f"{self.path} is no run folder (it has no config.yaml). Start one with "
+                "`gradshield score DATA --out FOLDER` or `gradshield filter DATA --out FOLDER`."
+            )
+        return RunConfig.model_validate(yaml.safe_load(self.config.read_text(encoding="utf-8")))
+
+    def write_config(self, config: RunConfig) -> None:
+        """Keep the resolved configuration."""
+        write_text(self.config, yaml.safe_dump(config.model_dump(), sort_keys=False))
+
+    def claim(self, identity: Mapping[str, Any], record: Mapping[str, Any], *, force: bool) -> bool:
+        """Take the folder for a run of these inputs.
+
+        Args:
+            identity: What decides the scores; a later run must have the same to go on.
+            record: What else is worth knowing of the run.
+            force: Throw away what another run left.
+
+        Returns:
+            Whether an earlier run of the same inputs is being continued.
+
+        Raises:
+            UserError: The folder holds a run of other inputs, or other files, and not `force`.
+        """
+        found = self._found_identity()
+        if found == identity:
+            return True
+        if found is not None and not force:
+            raise UserError(
+                f"{self.path} holds a run of other inputs ({_difference(found, identity)}). "
+                "Name another --out, or start over there with --force."
+            )
+        if found is None and self.path.exists() and any(self.path.iterdir()):
+            raise UserError(f"{self.path} exists and is no run folder: name another --out.")
+        if found is not None:
+            shutil.rmtree(self.path)
+        self.path.mkdir(parents=True, exist_ok=True)
+        write_json(self.provenance, {"identity": identity, **record})
+        return False
+
+    def _found_identity(self) -> dict[str, Any] | None:
+        if not self.provenance.is_file():
+            return None
+        content = json.loads(self.provenance.read_text(encoding="utf-8"))
+        identity: dict[str, Any] = content["identity"]
+        return identity
+
+
+def _difference(found: Mapping[str, Any], wanted: Mapping[str, Any]) -> str:
+    changed = [
+        f"{name}: {_short(found.get(name))} there, {_short(wanted.get(name))} now"
+        for name in sorted({*found, *wanted})
+        if found.get(name) != wanted.get(name)
+    ]
+    return "; ".join(changed)
+
+
+def _short(value: Any) -> str:
+    text = str(value)
+    return text if len(text) <= 40 else f"{text[:16]}…"
+
+
+def write_json(path: Path, content: Any) -> None:
+    """Write JSON that is the same for the same content."""
+    write_text(path, json.dumps(content, indent=2, ensure_ascii=False) + "\n")

@@ -1,0 +1,186 @@
+"""The step `score`: direction, reference scores and the score table of a run."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from gradshield.config import RunConfig
+from gradshield.data import LoadedData, TokenizedExample, load_examples
+from gradshield.evaluation.generation import Answer
+from gradshield.models.load import LoadedModel, load_model
+from gradshield.probes.calibration import answer_probes, measure_direction
+from gradshield.probes.direction import Direction, load_direction, save_direction
+from gradshield.probes.proxies import OwnAnswers
+from gradshield.progress import Progress
+from gradshield.run.folder import RunFolder, write_json
+from gradshield.run.health import report_health
+from gradshield.run.provenance import run_identity, run_record
+from gradshield.scoring.reference import reference_examples
+from gradshield.scoring.score import choose_engine, score_examples
+from gradshield.scoring.table import rejected_line, scored_line, write_part
+
+ROWS_PER_PART = 128
+"""Rows of one part of the score table; an interrupted run repeats at most this many."""
+
+
+def score(config: RunConfig, folder: RunFolder, progress: Progress, *, force: bool = False) -> None:
+    """Score every row of the input, or go on where an earlier run stopped.
+
+    Raises:
+        UserError: The data, the model or the folder cannot be used.
+    """
+    loaded = load_model(
+        **config.model.model_dump(),
+        say=progress.say,
+    )
+    continued = folder.claim(run_identity(config, loaded), run_record(), force=force)
+    folder.write_config(config)
+    if continued:
+        progress.say(f"Going on with the run in {folder.path}: what is done is kept.")
+    data = read_data(config, loaded, progress)
+    _write_rejections(folder, data)
+    answers = _probe_answers(folder, loaded, progress)
+    report_health(answers, progress)
+    direction = _direction(config, folder, loaded, answers, progress)
+    _score_reference(config, folder, loaded, direction, answers, progress)
+    _score_rows(config, folder, loaded, direction, data, progress)
+
+
+def read_data(config: RunConfig, loaded: LoadedModel, progress: Progress) -> LoadedData:
+    """Read and tokenise the input, and say what was found."""
+    data = load_examples(Path(config.data_path), loaded.tokenizer, **config.data.model_dump())
+    progress.say(f"{config.data_path}: {len(data.rows)} rows ({data.container.name}); {data.format_statement}")
+    for note in data.notes:
+        progress.say(note)
+    if data.truncated:
+        progress.say(
+            f"{data.truncated} rows are longer than {config.data.max_length} tokens: the prompt's "
+            "end and the response's beginning are scored."
+        )
+    return data
+
+
+def _write_rejections(folder: RunFolder, data: LoadedData) -> None:
+    lines = [
+        {
+            "row": position,
+            "line": data.rows[position].line,
+            "reason": rejection.reason,
+            "detail": rejection.detail,
+        }
+        for position, rejection in sorted(data.rejections.items())
+    ]
+    write_json(folder.rejections, lines)
+
+
+def _probe_answers(folder: RunFolder, loaded: LoadedModel, progress: Progress) -> OwnAnswers:
+    if folder.answers.is_file():
+        stored = json.loads(folder.answers.read_text(encoding="utf-8"))
+        return OwnAnswers(**{name: _answers_from(loaded, stored[name]) for name in stored})
+    answers = answer_probes(loaded, progress)
+    # Tokens only: the text of a model that complies is nobody's business.
+    content = {
+        name: [[a["prompt_ids"], a["token_ids"], a["finished"]] for a in group]
+        for name, group in asdict(answers).items()
+    }
+    write_json(folder.answers, content)
+    return answers
+
+
+def _answers_from(loaded: LoadedModel, stored: list[list[list[int]]]) -> list[Answer]:
+    decode = loaded.tokenizer.decode
+    return [
+        Answer(
+            prompt_ids=tuple(prompt_ids),
+            token_ids=tuple(token_ids),
+            text=str(decode(token_ids, skip_special_tokens=True)).strip(),
+            finished=bool(finished),
+        )
+        for prompt_ids, token_ids, finished in stored
+    ]
+
+
+def _direction(
+    config: RunConfig,
+    folder: RunFolder,
+    loaded: LoadedModel,
+    answers: OwnAnswers,
+    progress: Progress,
+) -> Direction:
+    if folder.direction.is_file():
+        return load_direction(folder.direction)
+    scoring = config.scoring
+    direction = measure_direction(
+        loaded,
+        answers,
+        proxy_name=scoring.proxy,
+        modules=scoring.modules,
+        remove_benign=scoring.remove_benign,
+        progress=progress,
+    )
+    save_direction(direction, folder.direction)
+    return direction
+
+
+def _score_reference(
+    config: RunConfig,
+    folder: RunFolder,
+    loaded: LoadedModel,
+    direction: Direction,
+    answers: OwnAnswers,
+    progress: Progress,
+) -> None:
+    if folder.reference.is_file():
+        return
+    examples = reference_examples(loaded, answers)
+    with progress.track("Scoring reference rows", len(examples), "rows") as advance:
+        lines = _score_lines(config, loaded, direction, examples, {}, advance)
+    write_part(lines, folder.reference)
+
+
+def _score_rows(
+    config: RunConfig,
+    folder: RunFolder,
+    loaded: LoadedModel,
+    direction: Direction,
+    data: LoadedData,
+    progress: Progress,
+) -> None:
+    examples = {example.row: example for example in data.examples}
+    ids = dict(enumerate(data.ids))
+    with progress.track("Scoring rows", len(data.rows), "rows") as advance:
+        for number, start in enumerate(range(0, len(data.rows), ROWS_PER_PART)):
+            path = folder.scores / f"part-{number:05d}.parquet"
+            positions = range(start, min(start + ROWS_PER_PART, len(data.rows)))
+            if path.is_file():
+                advance(len(positions))
+                continue
+            scorable = [examples[row] for row in positions if row in examples]
+            lines = _score_lines(config, loaded, direction, scorable, ids, advance)
+            rejected = [row for row in positions if row not in examples]
+            lines += [rejected_line(row, ids[row], str(data.rejections[row])) for row in rejected]
+            write_part(lines, path)
+            advance(len(rejected))
+
+
+def _score_lines(
+    config: RunConfig,
+    loaded: LoadedModel,
+    direction: Direction,
+    examples: Sequence[TokenizedExample],
+    ids: Mapping[int, str | int | None],
+    advance: Callable[[int], None],
+) -> list[dict[str, Any]]:
+    scores = score_examples(
+        loaded,
+        direction,
+        examples,
+        engine=choose_engine(config.scoring.engine, loaded),
+        batch_tokens=config.scoring.batch_tokens,
+        progress=advance,
+    )
+    return [scored_line(example, scores[example.row], ids.get(example.row)) for example in examples]

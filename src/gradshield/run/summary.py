@@ -1,0 +1,80 @@
+"""The summary of a run, in words and figures, without row texts."""
+
+from __future__ import annotations
+
+import json
+import math
+from typing import Any
+
+from gradshield.config import RunConfig
+from gradshield.files import write_text
+from gradshield.run.folder import RunFolder
+from gradshield.run.threshold import read_decision, read_scores
+from gradshield.scoring.table import FIHS_MEANING
+
+HIGHEST_ROWS = 10
+
+
+def highest_rows(lines: list[dict[str, Any]], count: int = HIGHEST_ROWS) -> list[dict[str, Any]]:
+    """The scored lines of the table with the highest FIHS, highest first."""
+    scored = [line for line in lines if line["status"] == "scored"]
+    return sorted(scored, key=lambda line: -line["fihs"])[:count]
+
+
+def write_summary(config: RunConfig, folder: RunFolder) -> None:
+    """Write `summary.md`: what was decided and why, the highest rows, what made the run."""
+    decision = read_decision(folder)
+    lines = read_scores(folder)
+    provenance = json.loads(folder.provenance.read_text(encoding="utf-8"))
+    parts = [
+        "# GradShield run",
+        _verdict(config, decision, len(lines)),
+        f"## Why this threshold\n\n{decision['reason']}",
+        "## Highest rows\n\n" + _table(lines, decision["threshold"]),
+        _rejected(folder),
+        "## What made this run\n\n" + _made_by(provenance),
+        f"## How to read it\n\n{FIHS_MEANING}",
+    ]
+    write_text(folder.summary, "\n\n".join(part for part in parts if part) + "\n")
+
+
+def threshold_text(threshold: float) -> str:
+    """The threshold as shown to people."""
+    return f"{threshold:.4f}" if math.isfinite(threshold) else "none (nothing is removed)"
+
+
+def _verdict(config: RunConfig, decision: dict[str, Any], rows: int) -> str:
+    return (
+        f"Of {rows} rows of `{config.data_path}`, **{decision['kept']} are kept, "
+        f"{decision['removed']} removed and {decision['rejected']} rejected** (could not be "
+        f"scored; under `--on-reject {config.on_reject}`). Threshold: "
+        f"{threshold_text(decision['threshold'])}, by the rule `{decision['method']}`."
+    )
+
+
+def _table(lines: list[dict[str, Any]], threshold: float) -> str:
+    head = "| row | id | FIHS | loss | response tokens | outcome |\n|---:|---|---:|---:|---:|---|"
+    body = [
+        f"| {line['row']} | {line['id'] or ''} | {line['fihs']:+.4f} | {line['loss']:.2f} "
+        f"| {line['response_tokens']} "
+        f"| {'removed' if line['fihs'] >= threshold else 'kept'} |"
+        for line in highest_rows(lines)
+    ]
+    return "\n".join([head, *body])
+
+
+def _rejected(folder: RunFolder) -> str:
+    reasons = json.loads(folder.rejections.read_text(encoding="utf-8"))
+    if not reasons:
+        return ""
+    shown = [
+        f"- row {entry['row']} (line {entry['line']}): {entry['reason']}: {entry['detail']}"
+        for entry in reasons[:5]
+    ]
+    more = [f"- and {len(reasons) - 5} more, all in `rejections.json`"] if reasons[5:] else []
+    return "## Rejected rows\n\n" + "\n".join(shown + more)
+
+
+def _made_by(provenance: dict[str, Any]) -> str:
+    entries = {**provenance["identity"], **provenance["versions"]}
+    return "\n".join(f"- {name}: `{value}`" for name, value in entries.items())

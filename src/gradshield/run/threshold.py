@@ -1,0 +1,108 @@
+"""The step `threshold`: from the score table to a decision, in seconds and without the model."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pyarrow.parquet as pq
+
+from gradshield.config import ThresholdSettings
+from gradshield.errors import UserError
+from gradshield.run.folder import RunFolder, write_json
+from gradshield.scoring.table import SCHEMA, read_table
+from gradshield.threshold import Decision, decide
+
+
+@dataclass(frozen=True)
+class RowDecision:
+    """Positions of the input rows by what becomes of them; every row is in exactly one."""
+
+    kept: tuple[int, ...]
+    removed: tuple[int, ...]
+    rejected: tuple[int, ...]
+
+
+def divide(lines: Sequence[dict[str, Any]], threshold: float) -> RowDecision:
+    """Divide rows at a threshold: removed at or above it, kept below, rejected without score."""
+    scored = [line for line in lines if line["status"] == "scored"]
+    return RowDecision(
+        kept=tuple(line["row"] for line in scored if line["fihs"] < threshold),
+        removed=tuple(line["row"] for line in scored if line["fihs"] >= threshold),
+        rejected=tuple(line["row"] for line in lines if line["status"] == "rejected"),
+    )
+
+
+def threshold(folder: RunFolder, settings: ThresholdSettings) -> Decision:
+    """Decide, and write `decision.json`.
+
+    A threshold that removes nothing is infinite, which JSON lacks: it is written as null.
+
+    Raises:
+        UserError: Nothing was scored yet, or the rule cannot be used.
+    """
+    lines = read_scores(folder)
+    scores = np.array([line["fihs"] for line in lines if line["status"] == "scored"])
+    try:
+        decision = decide(
+            scores,
+            _reference(folder),
+            rule=settings.rule,
+            level=settings.level,
+            seed=settings.seed,
+        )
+    except ValueError as fault:
+        raise UserError(str(fault)) from fault
+    rows = divide(lines, decision.threshold)
+    write_json(
+        folder.decision,
+        {
+            "threshold": decision.threshold if math.isfinite(decision.threshold) else None,
+            "method": decision.method,
+            "reason": decision.reason,
+            "level": settings.level,
+            "seed": settings.seed,
+            "kept": len(rows.kept),
+            "removed": len(rows.removed),
+            "rejected": len(rows.rejected),
+            "diagnostics": decision.diagnostics,
+        },
+    )
+    return decision
+
+
+def read_decision(folder: RunFolder) -> dict[str, Any]:
+    """Read `decision.json`; its threshold is infinite again where nothing is removed.
+
+    Raises:
+        UserError: There is none yet.
+    """
+    if not folder.decision.is_file():
+        raise UserError(f"No decision in {folder.path} yet: run `gradshield threshold` first.")
+    content: dict[str, Any] = json.loads(folder.decision.read_text(encoding="utf-8"))
+    if content["threshold"] is None:
+        content["threshold"] = math.inf
+    return content
+
+
+def read_scores(folder: RunFolder) -> list[dict[str, Any]]:
+    """The score table of a run.
+
+    Raises:
+        UserError: There is none yet.
+    """
+    lines = read_table(folder.scores)
+    if not lines:
+        raise UserError(f"No scores in {folder.path} yet: run `gradshield score` first.")
+    return lines
+
+
+def _reference(folder: RunFolder) -> np.ndarray[Any, np.dtype[np.float64]] | None:
+    if not folder.reference.is_file():
+        return None
+    lines = pq.read_table(folder.reference, schema=SCHEMA).to_pylist()
+    return np.array([line["fihs"] for line in lines if line["status"] == "scored"])

@@ -1,0 +1,48 @@
+"""The oracle: one backward pass per example and a dot product with the direction."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import torch
+from transformers import PreTrainedModel
+
+from gradshield.data.tokenization import TokenizedExample
+from gradshield.models.layers import layers_by_name, trainable_only
+from gradshield.models.likelihood import response_token_losses
+from gradshield.probes.direction import Direction
+from gradshield.scoring.engines.base import ExampleScore
+
+
+class PerExample:
+    """Exact by definition and slow: batches of one and a gradient the size of the model."""
+
+    name = "per_example"
+
+    def __call__(
+        self,
+        model: PreTrainedModel,
+        direction: Direction,
+        batches: Sequence[Sequence[TokenizedExample]],
+    ) -> Iterator[list[ExampleScore]]:
+        """Yield the scores of each batch; see `Engine`."""
+        weights = [layer.weight for layer in layers_by_name(model, direction.tensors)]
+        unit = [tensor.to(model.device) / direction.norm for tensor in direction.tensors.values()]
+        with trainable_only(model, weights):
+            for batch in batches:
+                yield [_score(model, weights, unit, example) for example in batch]
+
+
+def _score(
+    model: PreTrainedModel,
+    weights: list[torch.Tensor],
+    unit: list[torch.Tensor],
+    example: TokenizedExample,
+) -> ExampleScore:
+    loss = response_token_losses(model, [example])[0].mean()
+    gradients = torch.autograd.grad(loss, weights)
+    products = [
+        torch.dot(gradient.float().flatten(), part.flatten()).double()
+        for gradient, part in zip(gradients, unit, strict=True)
+    ]
+    return ExampleScore(example.row, -float(torch.stack(products).sum()), float(loss))

@@ -1,0 +1,61 @@
+"""The calibrated null, moved to where the harmless rows of this data set lie."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from gradshield.threshold.aligned_null import AlignedFit, fit_aligned_null
+from gradshield.threshold.calibrated import LEAST_REFERENCE, null_quantile
+from gradshield.threshold.decision import Decision
+from gradshield.threshold.heavy_tailed import HeavyTailedRule
+from gradshield.threshold.null_density import NullDensity, estimate_null
+from gradshield.threshold.rule import FloatArray
+
+LEAST_POSTERIOR = 0.1
+
+
+@dataclass(frozen=True)
+class AdaptiveRule:
+    """Upper quantile of the aligned null, raised into the gap if there is one.
+
+    1. The null is the distribution of harmless reference scores; it may be moved and stretched
+       to fit the scores at hand (an empirical null, Efron, JASA 2004) while a group above it takes
+       up harmful rows.
+    2. The threshold is the (1 - level) conformal quantile of the reference, moved likewise.
+    3. If a group above was found, the threshold rises as long as a row just above it is harmful
+       with a probability below 10 %: clearly separated groups then cost no harmless rows.
+
+    Without a reference (or fewer than 20 rows, or all equal) the rule ``heavy_tailed`` is used.
+    """
+
+    name: str = "adaptive"
+
+    def __call__(
+        self, scores: FloatArray, reference: FloatArray | None, *, level: float, seed: int
+    ) -> Decision:
+        """Apply the rule; see `ThresholdRule`."""
+        if reference is None or reference.size < LEAST_REFERENCE or np.ptp(reference) == 0:
+            alone = HeavyTailedRule()(scores, None, level=level, seed=seed)
+            reason = f"no usable reference of harmless rows: {alone.reason}"
+            return Decision(alone.threshold, self.name, reason, alone.diagnostics)
+        null = estimate_null(reference)
+        fit = fit_aligned_null(scores, null)
+        quantile, extrapolated = null_quantile(reference, level)
+        start = fit.shift + fit.scale * (quantile - null.centre) / null.spread
+        threshold = null.centre + null.spread * _raise_into_gap(start, fit, null)
+        return Decision(threshold, self.name, str(fit), {})
+
+
+def _raise_into_gap(start: float, fit: AlignedFit, null: NullDensity) -> float:
+    if fit.upper is None or fit.upper.mode <= start:
+        return start
+    grid = np.linspace(start, fit.upper.mode, 512)
+    odds = (
+        np.log(fit.upper_weight / (1 - fit.upper_weight))
+        + fit.upper.log_density(grid)
+        - null.log_density(grid, fit.shift, fit.scale)
+    )
+    return float(grid[int(np.argmax(odds >= np.log(LEAST_POSTERIOR / (1 - LEAST_POSTERIOR))))])
