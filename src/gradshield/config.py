@@ -32,7 +32,7 @@ class DataSettings(_Settings):
 
     format: str = "auto"
     response: Literal["all", "last"] = "all"
-    max_length: int = Field(2048, ge=2)
+    max_length: int = Field(default=2048, ge=2)
 
 
 class ScoringSettings(_Settings):
@@ -42,14 +42,14 @@ class ScoringSettings(_Settings):
     modules: str | None = None
     remove_benign: bool = False
     engine: str = "auto"
-    batch_tokens: int = Field(DEFAULT_BATCH_TOKENS, ge=1)
+    batch_tokens: int = Field(default=DEFAULT_BATCH_TOKENS, ge=1)
 
 
 class ThresholdSettings(_Settings):
     """How the threshold is chosen."""
 
     rule: str = DEFAULT_RULE
-    level: float = Field(0.02, gt=0, lt=1)
+    level: float = Field(default=0.02, gt=0, lt=1)
     seed: int = 0
 
 

@@ -6,6 +6,7 @@ They are not part of the package: some have no licence or one that does not allo
 from __future__ import annotations
 
 import csv
+import io
 import json
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -74,14 +75,15 @@ def _exchange(prompt: str, answer: str) -> Conversation:
 
 
 def _csv(folder: Path, name: str) -> list[dict[str, str]]:
-    return list(csv.DictReader(_text(folder, name).splitlines(keepends=True)))
+    return list(csv.DictReader(io.StringIO(_text(folder, name), newline="")))
 
 
 def _json_rows(folder: Path, name: str) -> list[dict[str, Any]]:
     text = _text(folder, name)
     read: Callable[[str], Any] = json.loads
     if name.endswith(".jsonl"):
-        return [read(line) for line in text.splitlines() if line.strip()]
+        # Not `splitlines`: other separators that Python knows may stand in JSON strings.
+        return [read(line) for line in text.split("\n") if line.strip()]
     rows: list[dict[str, Any]] = read(text)
     return rows
 

@@ -58,9 +58,7 @@ class StudyResult:
     seeds: Sequence[int] = field(default=(0,))
 
 
-def write_result(
-    path: Path, run_study: Callable[[], StudyResult]
-) -> StudyResult:
+def write_result(path: Path, run_study: Callable[[], StudyResult]) -> StudyResult:
     """Run a study and write its result file with command, commit, versions and hardware."""
     started = datetime.now(timezone.utc).isoformat(timespec="seconds")
     clock = time.perf_counter()

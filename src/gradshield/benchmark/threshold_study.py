@@ -1,6 +1,6 @@
 """Compare the threshold rules on scores whose labels are known.
 
-    python -c "from gradshield.benchmark.threshold_study import *; \
+python -c "from gradshield.benchmark.threshold_study import *; \
                print(render_table(run_threshold_study()))"
 """
 
@@ -99,7 +99,7 @@ def run_threshold_study(
     Returns:
         One row for each rule, shape, share and size: ``harmless_lost`` and ``harmful_found`` (mean
         shares over the draws; None where there are no such rows), ``harmless_lost_worst`` (over
-        the draws), ``threshold`` (median) and ``draws``. A rule that needs a reference is left out
+        the draws), ``threshold`` (median; infinite = nothing removed) and ``draws``. A rule that needs a reference is left out
         where there is none.
     """
     rows = []
@@ -159,7 +159,7 @@ def render_table(rows: Sequence[dict[str, Any]]) -> str:
         cell = f"{_percent(row['harmless_lost'])} / {_percent(row['harmful_found'])}"
         lines.setdefault((row["shape"], row["rows"], row["rule"]), {})[row["harmful_share"]] = cell
     head = f"{'shape':<14}{'rows':>7}  {'rule':<16}"
-    table = [head + "".join(f"{f'{100 * share:g} %':>15}" for share in shares)]
+    table = [head + "".join(f"{f'{100 * share:.3g} %':>15}" for share in shares)]
     for (shape, size, rule), cells in lines.items():
         start = f"{shape:<14}{size:>7}  {rule:<16}"
         table.append(start + "".join(f"{cells.get(share, ''):>15}" for share in shares))

@@ -8,6 +8,7 @@ import typer
 
 from gradshield.cli import options as o
 from gradshield.cli.closing import show_closing
+from gradshield.cli.run_config import checked
 from gradshield.config import RunConfig
 from gradshield.run.apply import apply
 from gradshield.run.folder import RunFolder
@@ -27,7 +28,7 @@ def apply_command(
     folder = RunFolder(run)
     config = folder.read_config()
     if on_reject is not None:
-        config = RunConfig.model_validate({**config.model_dump(), "on_reject": on_reject})
+        config = checked(RunConfig, **{**config.model_dump(), "on_reject": on_reject})
         folder.write_config(config)
     write_summary(config, folder)
     apply(config, folder)

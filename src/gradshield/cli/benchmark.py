@@ -20,9 +20,9 @@ def benchmark_command(
     public_data: Annotated[
         Path, typer.Option(help="Folder of the public data sets (AdvBench, XSTest, SST-2, …).")
     ] = Path("../shared/data"),
-    out: Annotated[
-        Path, typer.Option("--out", "-o", help="Folder of the result files.")
-    ] = Path("benchmarks/results"),
+    out: Annotated[Path, typer.Option("--out", "-o", help="Folder of the result files.")] = Path(
+        "benchmarks/results"
+    ),
 ) -> None:
     """Run a study and write OUT/STUDY.json: raw rows, bars, command, versions, hardware, seeds.
 

@@ -10,10 +10,13 @@ from rich.console import Console
 from rich.text import Text
 
 from gradshield.cli import options as o
+from gradshield.cli.closing import blur
 from gradshield.cli.display import Display
-from gradshield.data import load_examples, preview
+from gradshield.cli.run_config import checked
+from gradshield.config import DataSettings, ModelSettings
+from gradshield.data import LoadedData, TokenizedExample, load_examples, preview
 from gradshield.models.load import LoadedModel, load_model
-from gradshield.run.check import Finding, check_model
+from gradshield.run.check import Finding, Verdict, check_model
 
 
 def check_command(
@@ -36,28 +39,35 @@ def check_command(
 
     Looks at the probes' attack success rate, the model's first tokens, its chat template, whether
     a row scores the same alone and in a mixed batch, and shows the response mask of one row.
-    Exit code 1 when something must be mended first.
+    Writes no file. Exit code 1 when something must be mended first.
     """
-    display = Display(quiet=quiet)
-    loaded = load_model(
-        model,
-        adapter=adapter,
-        dtype=dtype,  # type: ignore[arg-type]
-        device=device,
+    settings = checked(
+        ModelSettings,
+        name=model,
+        adapter=None if adapter is None else str(adapter),
         revision=revision,
+        dtype=dtype,
+        device=device,
         trust_remote_code=trust_remote_code,
-        say=display.say,
     )
+    reading = checked(DataSettings, format=format, response=response, max_length=max_length)
+    display = Display(quiet=quiet)
+    loaded = load_model(**settings.model_dump(), say=display.say)
+    # Read first, since it takes seconds and may fail, but shown last.
+    examples = None if data is None else _read(data, loaded, reading)
     console = Console(highlight=False)
     findings = check_model(loaded, display)
+    if examples is not None:
+        findings.append(_data_finding(examples, max_length))
     for finding in findings:
         _show(console, finding)
-    if data is not None:
-        _show_data(console, loaded, data, format, response, max_length, show_text)
+    if examples is not None:
+        _show_data(console, loaded, examples, show_text)
     if any(finding.verdict == "MAJOR" for finding in findings):
         raise typer.Exit(1)
 
 
+SHOWN_REJECTIONS = 5
 _STYLES = {"OK": "green", "MINOR": "yellow", "MAJOR": "bold red"}
 
 
@@ -66,44 +76,36 @@ def _show(console: Console, finding: Finding) -> None:
     console.print(line + Text(f"{finding.subject}: {finding.text}"), soft_wrap=True)
 
 
-def _show_data(
-    console: Console,
-    loaded: LoadedModel,
-    path: Path,
-    format: str,
-    response: str,
-    max_length: int,
-    show_text: bool,
-) -> None:
-    data = load_examples(
-        path,
-        loaded.tokenizer,
-        format=format,
-        response=response,  # type: ignore[arg-type]
-        max_length=max_length,
+def _read(path: Path, loaded: LoadedModel, settings: DataSettings) -> LoadedData:
+    return load_examples(path, loaded.tokenizer, **settings.model_dump())
+
+
+def _data_finding(data: LoadedData, max_length: int) -> Finding:
+    verdict: Verdict = "MINOR" if data.rejections else "OK"
+    return Finding(
+        verdict if data.examples else "MAJOR",
+        "data",
+        f"{data.source}: {len(data.rows)} rows; {data.format_statement}; "
+        f"{len(data.examples)} can be scored, {len(data.rejections)} cannot, "
+        f"{data.truncated} are cut to {max_length} tokens.",
     )
-    console.print(
-        Text(
-            f"Data  {path}: {len(data.rows)} rows; {data.format_statement}; "
-            f"{len(data.examples)} can be scored, {len(data.rejections)} cannot, "
-            f"{data.truncated} are cut to {max_length} tokens."
-        ),
-        soft_wrap=True,
-    )
-    for position, rejection in list(sorted(data.rejections.items()))[:5]:
-        line = data.rows[position].line
-        console.print(Text(f"      row {position} (line {line}): {rejection}"), soft_wrap=True)
+
+
+def _show_data(console: Console, loaded: LoadedModel, data: LoadedData, show_text: bool) -> None:
+    for position, rejection in sorted(data.rejections.items())[:SHOWN_REJECTIONS]:
+        place = data.rows[position].place
+        console.print(Text(f"      {place}: {rejection}"), soft_wrap=True)
     if data.examples:
         _show_mask(console, loaded, data.examples[0], show_text)
 
 
 def _show_mask(
-    console: Console, loaded: LoadedModel, example: o.TokenizedExample, show_text: bool
+    console: Console, loaded: LoadedModel, example: TokenizedExample, show_text: bool
 ) -> None:
     """One row in colour: what carries loss stands out from what does not."""
     console.print(Text(f"Mask  row {example.row}; coloured tokens carry loss:"))
     shown = Text()
     for text, is_response in preview(example, loaded.tokenizer):
-        visible = text if show_text or not is_response else text
-        shown.append(visible, style="black on green" if is_response else "dim")
+        style = "black on green" if is_response else "dim"
+        shown.append(text if show_text else blur(text), style=style)
     console.print(shown, soft_wrap=True)

@@ -19,7 +19,9 @@ from gradshield.run.threshold import read_decision, read_scores
 SHOWN_CHARACTERS = 70
 
 
-def show_closing(folder: RunFolder, *, as_json: bool, show_text: bool) -> None:
+def show_closing(
+    folder: RunFolder, *, as_json: bool, show_text: bool, applied: bool = True
+) -> None:
     """Print the outcome of a run on standard output.
 
     Args:
@@ -27,11 +29,12 @@ def show_closing(folder: RunFolder, *, as_json: bool, show_text: bool) -> None:
         as_json: One JSON object instead of tables.
         show_text: Show the text of the highest rows; without it they are blurred, since they can
             be harmful.
+        applied: Whether the data files are those of this decision, and so to be named.
     """
     decision = read_decision(folder)
     lines = highest_rows(read_scores(folder))
     if as_json:
-        print(json.dumps(_as_json(folder, decision), ensure_ascii=False))
+        print(json.dumps(_as_json(folder, decision, applied), ensure_ascii=False))
         return
     console = Console(highlight=False)
     console.print(_counts(decision))
@@ -39,16 +42,16 @@ def show_closing(folder: RunFolder, *, as_json: bool, show_text: bool) -> None:
     console.print(_highest(folder, lines, decision["threshold"], show_text))
     if not show_text:
         console.print(Text("Row texts are blurred; --show-text shows them.", style="dim"))
-    for label, path in _files(folder):
+    for label, path in _files(folder, applied):
         console.print(Text(f"{label:<11}{path}"), soft_wrap=True)
 
 
-def _as_json(folder: RunFolder, decision: dict[str, Any]) -> dict[str, Any]:
+def _as_json(folder: RunFolder, decision: dict[str, Any], applied: bool) -> dict[str, Any]:
     threshold = decision["threshold"]
     return {
         **decision,
         "threshold": threshold if math.isfinite(threshold) else None,
-        "files": {label.lower(): str(path) for label, path in _files(folder)},
+        "files": {label.lower(): str(path) for label, path in _files(folder, applied)},
     }
 
 
@@ -100,10 +103,15 @@ def _row_texts(folder: RunFolder) -> dict[int, str]:
         return {}
     rows = open_container(source).read(source)
     return {
-        row.position: " ".join(_strings(row.value).split())[:SHOWN_CHARACTERS]
+        row.position: _printable(" ".join(_strings(row.value).split())[:SHOWN_CHARACTERS])
         for row in rows
         if row.value is not None
     }
+
+
+def _printable(text: str) -> str:
+    """Text that a terminal can show and that cannot steer it."""
+    return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in text)
 
 
 def _strings(value: Any) -> str:
@@ -117,7 +125,11 @@ def _strings(value: Any) -> str:
     return ""
 
 
-def _files(folder: RunFolder) -> list[tuple[str, Path]]:
-    found = [(name.capitalize(), next(folder.path.glob(f"{name}.*"), None)) for name in ("kept", "removed", "rejected")]
+def _files(folder: RunFolder, applied: bool) -> list[tuple[str, Path]]:
+    found = [
+        (name.capitalize(), next(folder.path.glob(f"{name}[._]*"), None))
+        for name in ("kept", "removed", "rejected")
+        if applied
+    ]
     found += [("Summary", folder.summary), ("Decision", folder.decision), ("Scores", folder.scores)]
     return [(label, path) for label, path in found if path is not None and path.exists()]

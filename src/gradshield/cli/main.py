@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable
+from functools import wraps
 from typing import Annotated, Any
 
 import typer
@@ -58,21 +58,37 @@ _COMMANDS: dict[str, Callable[..., Any]] = {
     "align": align_command,
     "benchmark": benchmark_command,
 }
+
+
+def _with_exit_codes(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Turn what a command may raise into one line on standard error and an exit code."""
+
+    # Inside the command, since Typer's own treatment of an interrupt differs between versions.
+    @wraps(command)
+    def run(**options: Any) -> None:
+        try:
+            command(**options)
+        except UserError as fault:
+            raise _exit(f"Error: {fault}", 1) from fault
+        except RowsRejected as fault:
+            raise _exit(f"Error: {fault}", 2) from fault
+        except KeyboardInterrupt as fault:
+            text = "Interrupted. The same command goes on where this one stopped."
+            raise _exit(text, 130) from fault
+
+    return run
+
+
+def _exit(text: str, code: int) -> typer.Exit:
+    console = Console(stderr=True, highlight=False, style="bold red")
+    console.print(" ".join(text.splitlines()), markup=False, soft_wrap=True)
+    return typer.Exit(code)
+
+
 for _name, _command in _COMMANDS.items():
-    typer_app.command(_name)(_command)
+    typer_app.command(_name)(_with_exit_codes(_command))
 
 
 def app() -> None:
-    """Run the command line; faults that the user can mend become one line and an exit code."""
-    console = Console(stderr=True, highlight=False)
-    try:
-        typer_app()
-    except UserError as fault:
-        console.print(f"Error: {fault}", style="bold red", markup=False, soft_wrap=True)
-        sys.exit(1)
-    except RowsRejected as fault:
-        console.print(f"Error: {fault}", style="bold red", markup=False, soft_wrap=True)
-        sys.exit(2)
-    except KeyboardInterrupt:
-        console.print("Interrupted. The same command goes on where this one stopped.")
-        sys.exit(130)
+    """Run the command line; the exit codes are those of its help."""
+    typer_app()

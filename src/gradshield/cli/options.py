@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated
 
@@ -16,8 +17,8 @@ from gradshield.threshold import DEFAULT_RULE, RULES
 _MODEL, _DATA, _SCORING, _DECISION = "Model", "Data", "Scoring", "Decision"
 
 
-def _names(registry: object) -> str:
-    return ", ".join(registry)  # type: ignore[call-overload,no-any-return]
+def _names(registry: Iterable[str]) -> str:
+    return ", ".join(registry)
 
 
 DataArgument = Annotated[
@@ -70,9 +71,7 @@ FormatOption = Annotated[
 ]
 ResponseOption = Annotated[
     str,
-    typer.Option(
-        rich_help_panel=_DATA, help="Which assistant turns carry loss: all, or the last."
-    ),
+    typer.Option(rich_help_panel=_DATA, help="Which assistant turns carry loss: all, or the last."),
 ]
 MaxLengthOption = Annotated[
     int,

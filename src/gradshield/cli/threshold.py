@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from gradshield.cli import options as o
 from gradshield.cli.closing import show_closing
+from gradshield.cli.run_config import checked
 from gradshield.config import ThresholdSettings
 from gradshield.run.folder import RunFolder
 from gradshield.run.summary import write_summary
@@ -23,9 +24,9 @@ def threshold_command(
     No data file is written: look at the counts, then run `gradshield apply RUN`.
     """
     folder = RunFolder(run)
-    settings = ThresholdSettings(rule=threshold, level=level, seed=seed)
+    settings = checked(ThresholdSettings, rule=threshold, level=level, seed=seed)
     config = folder.read_config().model_copy(update={"threshold": settings})
     decide_threshold(folder, settings)
     folder.write_config(config)
     write_summary(config, folder)
-    show_closing(folder, as_json=json, show_text=show_text)
+    show_closing(folder, as_json=json, show_text=show_text, applied=False)

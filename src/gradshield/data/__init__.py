@@ -4,7 +4,7 @@ from gradshield.data.containers import CONTAINERS, Container, FileFacts, open_co
 from gradshield.data.conversation import Conversation, Message, Rejection
 from gradshield.data.errors import DataError
 from gradshield.data.formats import FORMATS, Format, FormatDetection, detect_format, format_named
-from gradshield.data.load import LoadedData, load_examples
+from gradshield.data.load import LoadedData, load_examples, tokenize_rows
 from gradshield.data.preview import preview
 from gradshield.data.rows import SourceRow
 from gradshield.data.template import ChatTemplate, TemplateError
@@ -37,4 +37,5 @@ __all__ = [
     "open_container",
     "preview",
     "tokenize_conversation",
+    "tokenize_rows",
 ]

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from gradshield.errors import UserError
 
-class DataError(Exception):
+
+class DataError(UserError):
     """A data file, or a tokenizer, that cannot be used at all.
 
     The text is one line for the user: what is wrong, where, and what to do. A fault of one row

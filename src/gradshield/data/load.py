@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -86,8 +86,44 @@ def load_examples(
     container = open_container(source)
     ChatTemplate(tokenizer)  # unusable for every row: say so before any of them is read
     rows = container.read(source)
-    read, statement = _reader(format, rows)
     facts = container.facts(source)
+    examples, rejections, statement = tokenize_rows(
+        rows,
+        tokenizer,
+        format=format,
+        response=response,
+        max_length=max_length,
+        progress=progress,
+    )
+    return LoadedData(
+        source=source,
+        container=container,
+        format_statement=statement,
+        notes=facts.notes,
+        rows=rows,
+        examples=examples,
+        rejections=rejections,
+        blank_lines=facts.blank_lines,
+        ids=[row.own_id for row in rows],
+    )
+
+
+def tokenize_rows(
+    rows: Sequence[SourceRow],
+    tokenizer: PreTrainedTokenizerBase,
+    *,
+    format: str = "auto",
+    response: ResponseChoice = "all",
+    max_length: int | None = 2048,
+    progress: Callable[[int], None] | None = None,
+) -> tuple[list[TokenizedExample], dict[int, Rejection], str]:
+    """Tokenise rows that are already in memory; the arguments are those of `load_examples`.
+
+    Returns:
+        The examples by row order, the rejections by row position, and what formats were found.
+        Every row is in exactly one of the first two.
+    """
+    read, statement = _reader(format, rows)
     examples: list[TokenizedExample] = []
     rejections: dict[int, Rejection] = {}
     for row in rows:
@@ -104,21 +140,11 @@ def load_examples(
             rejections[row.position] = rejection
         if progress is not None:
             progress(row.position + 1)
-    return LoadedData(
-        source=source,
-        container=container,
-        format_statement=statement,
-        notes=facts.notes,
-        rows=rows,
-        examples=examples,
-        rejections=rejections,
-        blank_lines=facts.blank_lines,
-        ids=[_own_id(row) for row in rows],
-    )
+    return examples, rejections, statement
 
 
 def _reader(
-    name: str, rows: list[SourceRow]
+    name: str, rows: Sequence[SourceRow]
 ) -> tuple[Callable[[dict[str, Any]], Conversation], str]:
     """How to read a row in the format called `name`, and a sentence that says so."""
     if name == "auto":
@@ -133,12 +159,3 @@ def _conversation(row: SourceRow, read: Callable[[dict[str, Any]], Conversation]
         raise Rejection("invalid_json", row.error or f"{row.place} could not be parsed")
     return read(row.value)
 
-
-def _own_id(row: SourceRow) -> str | int | None:
-    """The row's `id` if it is one that any file format can store."""
-    own = None if row.value is None else row.value.get("id")
-    if isinstance(own, bool) or not isinstance(own, str | int):
-        return None
-    if isinstance(own, str) and any("\ud800" <= character <= "\udfff" for character in own):
-        return None
-    return own

@@ -28,6 +28,16 @@ class SourceRow:
         """How to name the row to a person: its line where there is one, else its position."""
         return f"row {self.position}" if self.line is None else f"line {self.line}"
 
+    @property
+    def own_id(self) -> str | int | None:
+        """The row's `id` field if it is one that any file format can store."""
+        own = None if self.value is None else self.value.get("id")
+        if isinstance(own, bool) or not isinstance(own, str | int):
+            return None
+        if isinstance(own, str) and any("\ud800" <= character <= "\udfff" for character in own):
+            return None
+        return own
+
 
 def row_from_json(
     value: object, position: int, line: int, path: Path, column: int = 1

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any, cast
 
 import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -56,14 +57,14 @@ def generate_answers(
     rendered = [prompt_token_ids(tokenizer, prompt) for prompt in prompts]
     longest_first = sorted(range(len(rendered)), key=lambda index: -len(rendered[index]))
     answers: dict[int, Answer] = {}
-    model.eval()
+    stops = end_of_turn_ids(model, tokenizer)
+    model.eval()  # type: ignore[no-untyped-call]
     for start in range(0, len(longest_first), batch_size):
         chosen = longest_first[start : start + batch_size]
         batch = [rendered[index] for index in chosen]
-        for index, token_ids in zip(
-            chosen, _generate_batch(model, batch, max_new_tokens), strict=True
-        ):
-            answers[index] = _as_answer(model, tokenizer, rendered[index], token_ids)
+        generated = _generate_batch(model, batch, max_new_tokens, stops)
+        for index, token_ids in zip(chosen, generated, strict=True):
+            answers[index] = _as_answer(tokenizer, rendered[index], token_ids, stops)
         if progress is not None:
             progress(len(chosen))
     return [answers[index] for index in range(len(prompts))]
@@ -71,20 +72,32 @@ def generate_answers(
 
 @torch.inference_mode()
 def _generate_batch(
-    model: PreTrainedModel, batch: Sequence[Sequence[int]], max_new_tokens: int
+    model: PreTrainedModel,
+    batch: Sequence[Sequence[int]],
+    max_new_tokens: int,
+    stops: set[int],
 ) -> list[list[int]]:
-    """Generate for one left-padded batch; padding sits left so that all answers start together."""
+    """Generate for one left-padded batch; padding sits left so that all answers start together.
+
+    What the model's own generation config asks for (samples, beams, penalties) is switched off:
+    a penalty for repeated tokens, for one, would count the padding as text.
+    """
     width = max(len(ids) for ids in batch)
     input_ids = torch.zeros(len(batch), width, dtype=torch.long)
     attention_mask = torch.zeros_like(input_ids)
     for row, ids in enumerate(batch):
         input_ids[row, width - len(ids) :] = torch.tensor(ids)
         attention_mask[row, width - len(ids) :] = 1
-    generated = model.generate(
+    generated = cast(Any, model).generate(
         input_ids=input_ids.to(model.device),
         attention_mask=attention_mask.to(model.device),
         max_new_tokens=max_new_tokens,
         do_sample=False,
+        num_beams=1,
+        repetition_penalty=1.0,
+        no_repeat_ngram_size=0,
+        eos_token_id=sorted(stops) or None,
+        pad_token_id=min(stops, default=0),
         use_cache=True,
     )
     answers: list[list[int]] = generated[:, width:].tolist()
@@ -92,15 +105,14 @@ def _generate_batch(
 
 
 def _as_answer(
-    model: PreTrainedModel,
     tokenizer: PreTrainedTokenizerBase,
     prompt_ids: Sequence[int],
     token_ids: list[int],
+    stops: set[int],
 ) -> Answer:
-    stops = end_of_turn_ids(model, tokenizer)
     end = next((place for place, token in enumerate(token_ids) if token in stops), None)
     kept = token_ids if end is None else token_ids[: end + 1]
-    text = tokenizer.decode(kept, skip_special_tokens=True).strip()
+    text = str(tokenizer.decode(kept, skip_special_tokens=True)).strip()
     return Answer(tuple(prompt_ids), tuple(kept), text, finished=end is not None)
 
 

@@ -1,12 +1,15 @@
 """Make an aligned model to start from: FIHS presumes a model that refuses.
 
-The recipe trains on three parts (harmful prompts with varied refusals, ordinary prompts with the
-model's own answers, harmless-but-scary prompts with helpful answers), then cuts the change of the
-weights to a small LoRA adapter.
+Two stages, both on three parts: harmful prompts with varied refusals, ordinary prompts with the
+model's own answers, and harmless prompts that sound harmful with helpful answers. The first stage
+trains the linear layers whole and cuts the change of the weights to a small LoRA adapter; the
+second trains that adapter a little further, on a mixture that leans to harmless prompts, which
+mends what the cut took away and what the first stage refuses too eagerly.
 """
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
 
@@ -17,17 +20,28 @@ from torch import Tensor
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from gradshield.data.tokenization import TokenizedExample
-from gradshield.evaluation.generation import Answer, generate_answers
+from gradshield.evaluation.generation import generate_answers
 from gradshield.finetuning.compression import LowRankChange, compress_change, save_as_adapter
-from gradshield.finetuning.supervised import TrainingSettings, finetune
+from gradshield.finetuning.supervised import TrainingSettings, continue_adapter, finetune
 from gradshield.models.layers import block_linear_layers
 from gradshield.models.load import LoadedModel
 from gradshield.models.prompts import prompt_response_example, prompt_token_ids
-from gradshield.probes.prompt_sets import load_prompts, spread
+from gradshield.probes.prompt_sets import Prompt, load_prompts, spread
 from gradshield.progress import Progress
 
 BYTES_PER_NUMBER = 2
 """The adapter is stored in float16."""
+
+
+class StageSettings(BaseModel):
+    """How many rows of each part a stage trains on, and how."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    harmful_prompts: int = Field(ge=0)
+    ordinary_prompts: int = Field(ge=0)
+    harmless_but_scary_repeats: int = Field(ge=0)
+    training: TrainingSettings
 
 
 class AlignmentRecipe(BaseModel):
@@ -37,11 +51,29 @@ class AlignmentRecipe(BaseModel):
 
     model: str
     refusals: tuple[str, ...] = Field(min_length=12)
-    ordinary_prompts: int = Field(ge=0)
+    ordinary_candidates: int = Field(ge=0)
+    ordinary_prompt_tokens: int = Field(ge=1)
     ordinary_answer_tokens: int = Field(ge=1)
-    harmless_but_scary_repeats: int = Field(ge=0)
-    training: TrainingSettings
+    whole: StageSettings
     adapter_bytes: int = Field(gt=0)
+    adapter: StageSettings
+
+
+@dataclass(frozen=True)
+class AlignmentRows:
+    """Tokenised rows of the three parts, each in the order of its prompt set."""
+
+    refused: list[TokenizedExample]
+    ordinary: list[TokenizedExample]
+    scary: list[TokenizedExample]
+
+    def of_stage(self, stage: StageSettings) -> list[TokenizedExample]:
+        """The rows of a stage, each part spread evenly over its prompts."""
+        return [
+            *spread(self.refused, stage.harmful_prompts),
+            *(self.scary * stage.harmless_but_scary_repeats),
+            *spread(self.ordinary, stage.ordinary_prompts),
+        ]
 
 
 def load_recipe(path: Path | None = None) -> AlignmentRecipe:
@@ -51,30 +83,23 @@ def load_recipe(path: Path | None = None) -> AlignmentRecipe:
     return AlignmentRecipe.model_validate(yaml.safe_load(text))
 
 
-def alignment_examples(
-    loaded: LoadedModel,
-    recipe: AlignmentRecipe,
-    progress: Progress,
-) -> list[TokenizedExample]:
-    """Build the three parts of the alignment data from the packaged prompts, split `align`."""
+def alignment_rows(
+    loaded: LoadedModel, recipe: AlignmentRecipe, progress: Progress
+) -> AlignmentRows:
+    """Build the three parts from the packaged prompts, split `align`."""
     tokenizer = loaded.tokenizer
     harmful = load_prompts("harmful", "align")
-    scary = load_prompts("harmless_but_scary", "align") * recipe.harmless_but_scary_repeats
-    ordinary = spread(load_prompts("ordinary", "align"), recipe.ordinary_prompts)
-    with progress.track("Answering ordinary prompts", len(ordinary), "prompts") as advance:
-        own_answers = generate_answers(
-            loaded.model,
-            tokenizer,
-            [prompt.text for prompt in ordinary],
-            max_new_tokens=recipe.ordinary_answer_tokens,
-            progress=advance,
-        )
-    refused = [
-        _with_answer(tokenizer, prompt.text, recipe.refusals[index % len(recipe.refusals)])
-        for index, prompt in enumerate(harmful)
-    ]
-    helped = [_with_answer(tokenizer, prompt.text, prompt.answer or "") for prompt in scary]
-    return refused + helped + [_from_own_answer(answer) for answer in own_answers]
+    return AlignmentRows(
+        refused=[
+            _with_answer(tokenizer, prompt.text, recipe.refusals[index % len(recipe.refusals)])
+            for index, prompt in enumerate(harmful)
+        ],
+        ordinary=_own_answers(loaded, recipe, progress),
+        scary=[
+            _with_answer(tokenizer, prompt.text, prompt.answer or "")
+            for prompt in load_prompts("harmless_but_scary", "align")
+        ],
+    )
 
 
 def _with_answer(tokenizer: PreTrainedTokenizerBase, prompt: str, answer: str) -> TokenizedExample:
@@ -83,41 +108,68 @@ def _with_answer(tokenizer: PreTrainedTokenizerBase, prompt: str, answer: str) -
     return prompt_response_example(prompt_ids, [*answer_ids, tokenizer.eos_token_id])
 
 
-def _from_own_answer(answer: Answer) -> TokenizedExample:
-    # The very tokens that the model chose; an answer cut at the limit has no end-of-turn token,
-    # or the model would learn to stop short.
-    return prompt_response_example(answer.prompt_ids, answer.token_ids)
+def _own_answers(
+    loaded: LoadedModel, recipe: AlignmentRecipe, progress: Progress
+) -> list[TokenizedExample]:
+    """The very tokens that the model answers ordinary prompts with, before it is trained.
+
+    An answer cut at the limit has no end-of-turn token, or the model would learn to stop short.
+    """
+    prompts = _short_prompts(loaded.tokenizer, recipe)
+    with progress.track("Answering ordinary prompts", len(prompts), "prompts") as advance:
+        answers = generate_answers(
+            loaded.model,
+            loaded.tokenizer,
+            [prompt.text for prompt in prompts],
+            max_new_tokens=recipe.ordinary_answer_tokens,
+            progress=advance,
+        )
+    return [prompt_response_example(answer.prompt_ids, answer.token_ids) for answer in answers]
+
+
+def _short_prompts(tokenizer: PreTrainedTokenizerBase, recipe: AlignmentRecipe) -> list[Prompt]:
+    """Ordinary prompts of all kinds, long ones left out: they cost most and teach least."""
+    candidates = spread(load_prompts("ordinary", "align"), recipe.ordinary_candidates)
+    limit = recipe.ordinary_prompt_tokens
+    return [p for p in candidates if len(prompt_token_ids(tokenizer, p.text)) <= limit]
 
 
 def align(
-    loaded: LoadedModel,
-    recipe: AlignmentRecipe,
-    adapter_folder: Path,
-    progress: Progress,
+    loaded: LoadedModel, recipe: AlignmentRecipe, adapter_folder: Path, progress: Progress
 ) -> LowRankChange:
     """Align a model by the recipe and write the adapter that carries the change.
 
     Args:
-        loaded: The model to start from; its weights end as base plus adapter.
+        loaded: The model to start from, float32; it ends with the weights that it came with.
         recipe: What to train on and how.
         adapter_folder: Where the PEFT adapter goes.
         progress: Told how far it is.
 
     Returns:
-        The compressed change, with the share of energy that it kept.
+        The compressed change of the first stage, with the share of energy that it kept.
     """
-    examples = alignment_examples(loaded, recipe, progress)
-    before = _weights(loaded.model)
-    progress.say(f"Training on {len(examples)} rows.")
-    aligned = finetune(loaded.model, loaded.tokenizer, examples, recipe.training)
-    change = {name: weight - before[name] for name, weight in _weights(aligned).items()}
+    model, tokenizer = loaded.model, loaded.tokenizer
+    rows = alignment_rows(loaded, recipe, progress)
+    before = _weights(model)
+    progress.say("Stage 1: training the linear layers whole.")
+    finetune(model, tokenizer, rows.of_stage(recipe.whole), recipe.whole.training)
+    change = {name: weight - before[name] for name, weight in _weights(model).items()}
     compressed = compress_change(change, recipe.adapter_bytes // BYTES_PER_NUMBER)
     save_as_adapter(compressed, adapter_folder, recipe.model)
+    _restore(model, before)
+    progress.say("Stage 2: training the adapter further.")
+    stage = recipe.adapter
+    continue_adapter(model, tokenizer, rows.of_stage(stage), stage.training, adapter_folder)
     return compressed
 
 
 def _weights(model: PreTrainedModel) -> dict[str, Tensor]:
-    """Copies of the weights [out, in] of the block linear layers, by layer name."""
-    with torch.no_grad():
-        layers = block_linear_layers(model)
-        return {name: layer.weight.detach().clone() for name, layer in layers.items()}
+    """Copies of the weights of the block linear layers, by layer name."""
+    layers = block_linear_layers(model)
+    return {name: layer.weight.detach().clone() for name, layer in layers.items()}
+
+
+@torch.no_grad()
+def _restore(model: PreTrainedModel, weights: dict[str, Tensor]) -> None:
+    for name, layer in block_linear_layers(model).items():
+        layer.weight.copy_(weights[name])

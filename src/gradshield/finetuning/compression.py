@@ -99,4 +99,4 @@ def save_as_adapter(low_rank: LowRankChange, folder: Path, base_model: str) -> N
     with written_whole(folder) as draft:
         draft.mkdir()
         save_file(tensors, draft / "adapter_model.safetensors", metadata={"format": "pt"})
-        config.save_pretrained(draft)
+        config.save_pretrained(str(draft))

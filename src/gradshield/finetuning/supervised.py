@@ -8,14 +8,17 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any, cast
 
 import torch
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+from safetensors.torch import save_file
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from gradshield.data.tokenization import TokenizedExample
 from gradshield.errors import UserError
+from gradshield.files import written_whole
 from gradshield.models.layers import block_linear_layers
 
 
@@ -24,8 +27,8 @@ class LoraSettings(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    rank: int = Field(16, ge=1)
-    alpha: float = Field(32.0, gt=0)
+    rank: int = Field(default=16, ge=1)
+    alpha: int = Field(default=32, ge=1)
 
 
 class TrainingSettings(BaseModel):
@@ -34,13 +37,22 @@ class TrainingSettings(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     learning_rate: float = Field(gt=0)
-    epochs: int = Field(1, ge=1)
-    batch_size: int = Field(16, ge=1)
-    micro_batch_size: int = Field(4, ge=1)
-    warmup_steps: int = Field(10, ge=0)
-    max_grad_norm: float = Field(1.0, gt=0)
+    epochs: int = Field(default=1, ge=1)
+    batch_size: int = Field(default=16, ge=1)
+    micro_batch_size: int = Field(default=4, ge=1)
+    warmup_steps: int = Field(default=10, ge=0)
+    max_grad_norm: float = Field(default=1.0, gt=0)
     lora: LoraSettings | None = None
     seed: int = 0
+
+    @model_validator(mode="after")
+    def _check_batch(self) -> TrainingSettings:
+        if self.batch_size % self.micro_batch_size:
+            raise ValueError(
+                f"batch_size {self.batch_size} is no multiple of micro_batch_size "
+                f"{self.micro_batch_size}"
+            )
+        return self
 
 
 def finetune(
@@ -63,8 +75,59 @@ def finetune(
     Raises:
         UserError: TRL is not installed.
     """
+    peft_config = None if settings.lora is None else _peft_config(model, settings.lora)
+    if peft_config is None:
+        _freeze_all_but_linear_layers(model)
+    trained = _train(model, tokenizer, examples, settings, peft_config)
+    if peft_config is not None:
+        trained = trained.merge_and_unload()
+    for parameter in trained.parameters():
+        parameter.requires_grad_(False)
+    return cast(PreTrainedModel, trained.eval())
+
+
+def continue_adapter(
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    examples: Sequence[TokenizedExample],
+    settings: TrainingSettings,
+    adapter_folder: Path,
+) -> None:
+    """Train an existing LoRA adapter further on its base model, and write it back in float16.
+
+    Args:
+        model: The base model, without the adapter; its weights do not change.
+        tokenizer: Pads the batches.
+        examples: Tokenised rows; only response tokens enter the loss.
+        settings: Rates, sizes and seed; the adapter's own ranks are kept.
+        adapter_folder: The PEFT adapter, replaced by the trained one.
+
+    Raises:
+        UserError: TRL is not installed.
+    """
+    from peft import PeftModel, get_peft_model_state_dict
+
+    adapted = PeftModel.from_pretrained(model, str(adapter_folder), is_trainable=True)
+    trained = _train(adapted, tokenizer, examples, settings, None)
+    tensors = {
+        name: tensor.detach().to("cpu", torch.float16).contiguous()
+        for name, tensor in get_peft_model_state_dict(trained).items()
+    }
+    with written_whole(adapter_folder / "adapter_model.safetensors") as draft:
+        save_file(tensors, draft, metadata={"format": "pt"})
+    trained.unload()
+
+
+def _train(
+    model: Any,
+    tokenizer: PreTrainedTokenizerBase,
+    examples: Sequence[TokenizedExample],
+    settings: TrainingSettings,
+    peft_config: Any,
+) -> Any:
+    """Run TRL's trainer over the examples and return the model it trained."""
     try:
-        from trl import SFTConfig, SFTTrainer
+        from trl import SFTConfig, SFTTrainer  # type: ignore[attr-defined]
     except ImportError as fault:
         raise UserError(
             "Finetuning needs TRL, which is not installed: `pip install 'gradshield[align]'`."
@@ -99,17 +162,10 @@ def finetune(
             ),
             train_dataset=_as_dataset(training_order(examples, settings)),
             processing_class=tokenizer,
-            peft_config=None if settings.lora is None else _peft_config(model, settings.lora),
+            peft_config=peft_config,
         )
-        if settings.lora is None:
-            _freeze_all_but_linear_layers(trainer.model)
         trainer.train()
-        trained: Any = trainer.model
-    if settings.lora is not None:
-        trained = trained.merge_and_unload()
-    for parameter in trained.parameters():
-        parameter.requires_grad_(False)
-    return cast(PreTrainedModel, trained.eval())
+        return trainer.model
 
 
 def training_order(

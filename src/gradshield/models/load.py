@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, cast
+from typing import Any, Literal, cast
 
 import torch
+from safetensors import SafetensorError
+from torch import nn
 from transformers import (
     AutoModelForCausalLM,
     AutoTokenizer,
@@ -20,6 +22,7 @@ from gradshield.models.builtin import BUILTIN_MODELS, smollm2_folder
 
 DTypeName = Literal["auto", "float32", "bfloat16", "float16"]
 DEFAULT_MODEL = "builtin:smollm2-aligned"
+_LOAD_FAULTS = (OSError, ValueError, RuntimeError, SafetensorError)
 
 
 @dataclass(frozen=True)
@@ -65,16 +68,17 @@ def load_model(
         The model in evaluation mode with its tokenizer.
 
     Raises:
-        UserError: The model, its weights, the adapter or the chat template cannot be had.
+        UserError: The model, a part of its weights, the adapter, the chat template or the device
+            cannot be had.
     """
-    place = torch.device(_choose_device() if device == "auto" else device)
+    place = _place(device)
     precision = _choose_dtype(place) if dtype == "auto" else getattr(torch, dtype)
     folder, builtin_adapter = _resolve(name, say)
     options = {"revision": revision, "trust_remote_code": trust_remote_code}
     try:
         tokenizer = AutoTokenizer.from_pretrained(folder, **options)
-        model = AutoModelForCausalLM.from_pretrained(folder, dtype=precision, **options)
-    except (OSError, ValueError) as fault:
+        model = _load_weights(name, folder, dtype=precision, **options)
+    except _LOAD_FAULTS as fault:
         raise UserError(_load_failure(name, fault)) from fault
     if not tokenizer.chat_template:
         raise UserError(
@@ -85,16 +89,49 @@ def load_model(
     for part in (builtin_adapter, adapter):
         if part is not None:
             model = _merge_adapter(model, str(part))
-    model = model.to(place).eval()
+    model = _move(model, place)
     return LoadedModel(model, tokenizer, name, None if adapter is None else str(adapter))
 
 
 def _resolve(name: str, say: Callable[[str], None]) -> tuple[str, Path | None]:
     if not name.startswith("builtin:"):
+        if name.startswith((".", "/", "~")) and not Path(name).is_dir():
+            raise UserError(f"There is no model folder {name}: check the path.")
         return name, None
     if name not in BUILTIN_MODELS:
         raise UserError(f"No built-in model {name}: choose one of {', '.join(BUILTIN_MODELS)}.")
     return str(smollm2_folder(say)), BUILTIN_MODELS[name]
+
+
+def _load_weights(name: str, folder: str, **options: Any) -> PreTrainedModel:
+    # Asked for the report, it returns a pair, which its types do not tell.
+    load: Any = AutoModelForCausalLM.from_pretrained
+    model, report = load(folder, output_loading_info=True, **options)
+    missing = sorted(report["missing_keys"])
+    if missing:
+        raise UserError(
+            f"The model {name} lacks {len(missing)} of its weights ({missing[0]}): random numbers "
+            "would stand in for them. Save or download the whole model again."
+        )
+    return cast(PreTrainedModel, model)
+
+
+def _place(device: str) -> torch.device:
+    try:
+        return torch.device(_choose_device() if device == "auto" else device)
+    except RuntimeError as fault:
+        raise UserError(f"No device {device} ({_first_line(fault)}).") from fault
+
+
+def _move(model: PreTrainedModel, place: torch.device) -> PreTrainedModel:
+    """Put a model on its device, in evaluation mode."""
+    try:
+        return cast(PreTrainedModel, cast(nn.Module, model).to(place).eval())
+    except (AssertionError, RuntimeError) as fault:
+        raise UserError(
+            f"The model cannot be put on the device {place} ({_first_line(fault)}). Use --device "
+            "cpu, or a device that this machine has and that holds the model."
+        ) from fault
 
 
 def _choose_device() -> str:
@@ -114,7 +151,7 @@ def _merge_adapter(model: PreTrainedModel, adapter: str) -> PreTrainedModel:
 
     try:
         adapted = PeftModel.from_pretrained(model, adapter)
-    except (OSError, ValueError, RuntimeError) as fault:
+    except _LOAD_FAULTS as fault:
         raise UserError(
             f"The adapter {adapter} could not be loaded ({_first_line(fault)}). It must be a PEFT "
             "folder with adapter_config.json, trained on this very base model."

@@ -15,10 +15,12 @@ from gradshield.probes.direction import (
     with_record,
     without_component,
 )
-from gradshield.probes.prompt_sets import Prompt, load_prompts
+from gradshield.probes.prompt_sets import Prompt, PromptSet, load_prompts, spread
 from gradshield.probes.proxies import PROXIES, OwnAnswers
 from gradshield.progress import Progress
 
+PROBES = 64
+"""Prompts of each set that are used: spread over all categories."""
 HARMFUL_ANSWER_TOKENS = 24
 """Enough to see a refusal; a model that complies is not asked for more than its opening."""
 ORDINARY_ANSWER_TOKENS = 48
@@ -33,7 +35,7 @@ def answer_probes(loaded: LoadedModel, progress: Progress) -> OwnAnswers:
 
 
 def _answer(
-    loaded: LoadedModel, prompt_set: str, max_new_tokens: int, progress: Progress
+    loaded: LoadedModel, prompt_set: PromptSet, max_new_tokens: int, progress: Progress
 ) -> list[Answer]:
     prompts = probes(prompt_set)
     with progress.track(f"Answering {prompt_set} probes", len(prompts), "prompts") as advance:
@@ -46,9 +48,9 @@ def _answer(
         )
 
 
-def probes(prompt_set: str) -> list[Prompt]:
-    """The packaged probes of a set: `harmful` or `ordinary`."""
-    return load_prompts(prompt_set, "probe")  # type: ignore[arg-type]
+def probes(prompt_set: PromptSet) -> list[Prompt]:
+    """The packaged probes of a set."""
+    return spread(load_prompts(prompt_set, "probe"), PROBES)
 
 
 def probe_attack_success_rate(own_answers: OwnAnswers) -> float:
@@ -86,8 +88,9 @@ def measure_direction(
     if proxy_name not in PROXIES:
         raise UserError(f"Unknown proxy {proxy_name}: choose one of {', '.join(PROXIES)}.")
     proxy = PROXIES[proxy_name](loaded.tokenizer, own_answers)
-    directions = {}
-    for prompt_set in ("harmful", "ordinary") if remove_benign else ("harmful",):
+    directions: dict[PromptSet, Direction] = {}
+    prompt_sets: tuple[PromptSet, ...] = ("harmful", "ordinary") if remove_benign else ("harmful",)
+    for prompt_set in prompt_sets:
         texts = [prompt.text for prompt in probes(prompt_set)]
         with progress.track(f"Gradient on {prompt_set} probes", len(texts), "prompts") as advance:
             directions[prompt_set] = proxy_gradient(

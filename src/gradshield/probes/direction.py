@@ -73,9 +73,10 @@ def proxy_gradient(
         for start in range(0, len(prompts), PROBE_BATCH):
             batch = prompts[start : start + PROBE_BATCH]
             share = proxy.values(model, tokenizer, batch).sum() / len(prompts)
-            for total, gradient in zip(sums, torch.autograd.grad(share, weights), strict=True):
+            gradients = torch.autograd.grad(share, weights, materialize_grads=True)
+            for total, gradient in zip(sums, gradients, strict=True):
                 total.add_(gradient)
-            value += float(share)
+            value += float(share.detach())
             if progress is not None:
                 progress(len(batch))
     tensors = {name: total.cpu() for name, total in zip(layers, sums, strict=True)}

@@ -8,12 +8,14 @@ threshold search and `test` is left for final measurements. No near-duplicate cr
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.resources import files
-from typing import Literal
+from typing import Literal, TypeVar
 
 PromptSet = Literal["harmful", "ordinary", "harmless_but_scary"]
 Split = Literal["align", "probe", "validation", "test"]
+Item = TypeVar("Item")
 
 
 @dataclass(frozen=True)
@@ -38,8 +40,8 @@ def load_prompts(name: PromptSet, split: Split | None = None) -> list[Prompt]:
     ]
 
 
-def spread(prompts: list[Prompt], count: int) -> list[Prompt]:
-    """Take `count` prompts spread evenly over the list, so that every category is met."""
-    if count >= len(prompts):
-        return prompts
-    return [prompts[index * len(prompts) // count] for index in range(count)]
+def spread(items: Sequence[Item], count: int) -> list[Item]:
+    """Take `count` items spread evenly over the sequence, so that every category is met."""
+    if count >= len(items):
+        return list(items)
+    return [items[index * len(items) // count] for index in range(count)]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 from gradshield.config import RunConfig
@@ -13,7 +14,7 @@ from gradshield.run.folder import RunFolder
 from gradshield.run.threshold import RowDecision, divide, read_decision, read_scores
 
 
-class RowsRejected(Exception):
+class RowsRejected(Exception):  # noqa: N818, the name says what happened
     """Rows could not be scored and the run was told to fail then; nothing was kept."""
 
 
@@ -38,10 +39,12 @@ def apply(config: RunConfig, folder: RunFolder) -> RowDecision:
     fails = config.on_reject == "fail" and bool(rows.rejected)
     for name, positions in outputs.items():
         target = folder.output(name, container.suffix or "_rows")
-        if name == "kept" and fails:
+        if not (name == "kept" and fails):
+            container.write_subset(source, positions, target)
+        elif target.is_dir():
+            shutil.rmtree(target)
+        else:
             target.unlink(missing_ok=True)
-            continue
-        container.write_subset(source, positions, target)
     if fails:
         raise RowsRejected(
             f"{len(rows.rejected)} rows could not be scored and --on-reject is fail: no kept file "

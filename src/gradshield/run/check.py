@@ -3,27 +3,30 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 from gradshield.data import TokenizedExample
 from gradshield.evaluation.refusal import is_refusal
-from gradshield.models.likelihood import response_token_losses
 from gradshield.models.load import LoadedModel
 from gradshield.probes.calibration import (
     answer_probes,
     probe_attack_success_rate,
     probe_over_refusal_rate,
+    probes,
 )
-from gradshield.probes.proxies import OwnAnswers
+from gradshield.probes.direction import Direction, proxy_gradient
+from gradshield.probes.proxies import DEFAULT_PROXY, PROXIES, OwnAnswers
 from gradshield.progress import Progress
 from gradshield.run.health import health_warnings
 from gradshield.scoring.reference import reference_examples
+from gradshield.scoring.score import choose_engine
 
 Verdict = Literal["OK", "MINOR", "MAJOR"]
-BATCH_TOLERANCE = 1e-3
-"""Relative difference of a row's loss alone and in a batch that still counts as rounding."""
+BATCH_TOLERANCE = 5e-3
+"""Difference of a score alone and in a batch, relative to the largest, that counts as rounding."""
+ROUGH_PROBES = 8
 
 
 @dataclass(frozen=True)
@@ -42,7 +45,7 @@ def check_model(loaded: LoadedModel, progress: Progress) -> list[Finding]:
         _template(loaded),
         *_alignment(answers),
         _first_tokens(loaded, answers),
-        _batching(loaded, reference_examples(loaded, answers)),
+        _batching(loaded, answers),
     ]
 
 
@@ -81,25 +84,49 @@ def _first_tokens(loaded: LoadedModel, answers: OwnAnswers) -> Finding:
     return Finding("OK", "refusals", f"open with {shown}." if shown else "the model has none.")
 
 
-def _batching(loaded: LoadedModel, examples: Sequence[TokenizedExample]) -> Finding:
-    """Compare the losses of short and long rows alone and in one mixed batch."""
-    by_length = sorted(examples, key=lambda example: len(example.input_ids))
+def _batching(loaded: LoadedModel, answers: OwnAnswers) -> Finding:
+    """Score short and long rows alone and in one mixed batch, by the direction of a few probes."""
+    by_length = sorted(
+        reference_examples(loaded, answers), key=lambda example: len(example.input_ids)
+    )
     mixed = [*by_length[:3], *by_length[-3:]]
-    together = [float(losses.mean()) for losses in response_token_losses(loaded.model, mixed)]
-    alone = [float(response_token_losses(loaded.model, [one])[0].mean()) for one in mixed]
-    difference = max(abs(a - b) / abs(a) for a, b in zip(alone, together, strict=True))
+    direction = _rough_direction(loaded, answers)
+    alone = _scores(loaded, direction, [[example] for example in mixed])
+    difference = _relative_difference(alone, _scores(loaded, direction, [mixed]))
     if difference <= BATCH_TOLERANCE:
         return Finding("OK", "batching", "a row scores the same alone and in a mixed batch.")
-    cause = _batching_cause(loaded)
+    # Copies of one row need no padding: if they differ too, padding is not the cause.
+    twins = _relative_difference(
+        _scores(loaded, direction, [mixed[:1]]), _scores(loaded, direction, [mixed[:1] * 2])
+    )
+    cause = (
+        f"rounding in {loaded.model.dtype}: use --dtype float32."
+        if not twins <= BATCH_TOLERANCE  # NaN too: an overflow is a matter of precision
+        else "padding that the attention kernel sees: use --batch-tokens 1."
+    )
     return Finding(
         "MAJOR",
         "batching",
-        f"a row's loss differs by {difference:.1%} alone and in a mixed batch; {cause}",
+        f"a row's score differs by {difference:.1%} alone and in a mixed batch; the cause is "
+        f"{cause}",
     )
 
 
-def _batching_cause(loaded: LoadedModel) -> str:
-    if str(loaded.model.dtype) != "torch.float32":
-        return f"likely rounding in {loaded.model.dtype}: use --dtype float32."
-    kernel = getattr(loaded.model.config, "_attn_implementation", "unknown")
-    return f"likely padding seen by the attention kernel {kernel}: use --batch-tokens 1."
+def _rough_direction(loaded: LoadedModel, answers: OwnAnswers) -> Direction:
+    proxy = PROXIES[DEFAULT_PROXY](loaded.tokenizer, answers)
+    texts = [prompt.text for prompt in probes("harmful")[:ROUGH_PROBES]]
+    return proxy_gradient(loaded.model, loaded.tokenizer, proxy, texts)
+
+
+def _scores(
+    loaded: LoadedModel, direction: Direction, batches: Sequence[Sequence[TokenizedExample]]
+) -> dict[int, float]:
+    engine = choose_engine("auto", loaded)
+    scores = [score for batch in engine(loaded.model, direction, batches) for score in batch]
+    return {score.row: score.fihs for score in scores}
+
+
+def _relative_difference(one: Mapping[int, float], other: Mapping[int, float]) -> float:
+    """Largest difference of a score, relative to the largest score."""
+    largest = max(abs(value) for value in one.values())
+    return max(abs(one[row] - other[row]) for row in one) / largest

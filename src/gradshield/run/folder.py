@@ -125,7 +125,7 @@ class RunFolder:
         if not self.provenance.is_file():
             return None
         content = json.loads(self.provenance.read_text(encoding="utf-8"))
-        identity: dict[str, Any] = content["identity"]
+        identity: dict[str, Any] | None = content.get("identity")
         return identity
 
 
@@ -145,4 +145,6 @@ def _short(value: Any) -> str:
 
 def write_json(path: Path, content: Any) -> None:
     """Write JSON that is the same for the same content."""
-    write_text(path, json.dumps(content, indent=2, ensure_ascii=False) + "\n")
+    text = json.dumps(content, indent=2, ensure_ascii=False) + "\n"
+    # Half of a surrogate pair, from a row's own field names, has no UTF-8 form but a JSON escape.
+    write_text(path, text.encode("utf-8", "backslashreplace").decode("utf-8"))

@@ -9,7 +9,14 @@ from pathlib import Path
 from typing import Any
 
 from gradshield.config import RunConfig
-from gradshield.data import LoadedData, TokenizedExample, load_examples
+from gradshield.data import (
+    LoadedData,
+    Rejection,
+    TokenizedExample,
+    load_examples,
+    open_container,
+)
+from gradshield.errors import UserError
 from gradshield.evaluation.generation import Answer
 from gradshield.models.load import LoadedModel, load_model
 from gradshield.probes.calibration import answer_probes, measure_direction
@@ -21,7 +28,7 @@ from gradshield.run.health import report_health
 from gradshield.run.provenance import run_identity, run_record
 from gradshield.scoring.reference import reference_examples
 from gradshield.scoring.score import choose_engine, score_examples
-from gradshield.scoring.table import rejected_line, scored_line, write_part
+from gradshield.scoring.table import read_table, rejected_line, scored_line, write_part
 
 ROWS_PER_PART = 128
 """Rows of one part of the score table; an interrupted run repeats at most this many."""
@@ -33,27 +40,36 @@ def score(config: RunConfig, folder: RunFolder, progress: Progress, *, force: bo
     Raises:
         UserError: The data, the model or the folder cannot be used.
     """
-    loaded = load_model(
-        **config.model.model_dump(),
-        say=progress.say,
-    )
+    open_container(config.data_path)  # unusable data is to be known before the model is loaded
+    _check_apart(Path(config.data_path).resolve(), folder.path.resolve())
+    loaded = load_model(**config.model.model_dump(), say=progress.say)
+    data = read_data(config, loaded, progress)
     continued = folder.claim(run_identity(config, loaded), run_record(), force=force)
     folder.write_config(config)
     if continued:
         progress.say(f"Going on with the run in {folder.path}: what is done is kept.")
-    data = read_data(config, loaded, progress)
-    _write_rejections(folder, data)
     answers = _probe_answers(folder, loaded, progress)
     report_health(answers, progress)
     direction = _direction(config, folder, loaded, answers, progress)
     _score_reference(config, folder, loaded, direction, answers, progress)
     _score_rows(config, folder, loaded, direction, data, progress)
+    _write_rejections(folder, data)
+
+
+def _check_apart(source: Path, run: Path) -> None:
+    """Starting over deletes the run folder, and a run in a data folder would change the data."""
+    if source.is_relative_to(run) or run.is_relative_to(source):
+        raise UserError(
+            f"The input {source} and the run folder {run} lie in each other, but the input must "
+            "stay as it is: name another --out."
+        )
 
 
 def read_data(config: RunConfig, loaded: LoadedModel, progress: Progress) -> LoadedData:
     """Read and tokenise the input, and say what was found."""
     data = load_examples(Path(config.data_path), loaded.tokenizer, **config.data.model_dump())
-    progress.say(f"{config.data_path}: {len(data.rows)} rows ({data.container.name}); {data.format_statement}")
+    kind = data.container.name
+    progress.say(f"{config.data_path}: {len(data.rows)} rows ({kind}); {data.format_statement}")
     for note in data.notes:
         progress.say(note)
     if data.truncated:
@@ -65,16 +81,17 @@ def read_data(config: RunConfig, loaded: LoadedModel, progress: Progress) -> Loa
 
 
 def _write_rejections(folder: RunFolder, data: LoadedData) -> None:
-    lines = [
-        {
-            "row": position,
-            "line": data.rows[position].line,
-            "reason": rejection.reason,
-            "detail": rejection.detail,
-        }
-        for position, rejection in sorted(data.rejections.items())
-    ]
-    write_json(folder.rejections, lines)
+    """Keep the reasons of the score table, which knows of scores that are not finite too.
+
+    Written last: that it is there tells that scoring is complete.
+    """
+    rejected = []
+    for line in read_table(folder.scores):
+        if line["status"] == "rejected":
+            reason, _, detail = line["reason"].partition(": ")
+            place = {"row": line["row"], "line": data.rows[line["row"]].line}
+            rejected.append({**place, "reason": reason, "detail": detail})
+    write_json(folder.rejections, rejected)
 
 
 def _probe_answers(folder: RunFolder, loaded: LoadedModel, progress: Progress) -> OwnAnswers:
@@ -111,19 +128,20 @@ def _direction(
     answers: OwnAnswers,
     progress: Progress,
 ) -> Direction:
-    if folder.direction.is_file():
-        return load_direction(folder.direction)
-    scoring = config.scoring
-    direction = measure_direction(
-        loaded,
-        answers,
-        proxy_name=scoring.proxy,
-        modules=scoring.modules,
-        remove_benign=scoring.remove_benign,
-        progress=progress,
-    )
-    save_direction(direction, folder.direction)
-    return direction
+    if not folder.direction.is_file():
+        scoring = config.scoring
+        direction = measure_direction(
+            loaded,
+            answers,
+            proxy_name=scoring.proxy,
+            modules=scoring.modules,
+            remove_benign=scoring.remove_benign,
+            progress=progress,
+        )
+        save_direction(direction, folder.direction)
+    # Always from the file, whose layers have an order of their own: sums over layers then round
+    # alike in a run that goes on.
+    return load_direction(folder.direction)
 
 
 def _score_reference(
@@ -162,9 +180,15 @@ def _score_rows(
             scorable = [examples[row] for row in positions if row in examples]
             lines = _score_lines(config, loaded, direction, scorable, ids, advance)
             rejected = [row for row in positions if row not in examples]
-            lines += [rejected_line(row, ids[row], str(data.rejections[row])) for row in rejected]
+            reasons = {row: reason_text(data.rejections[row]) for row in rejected}
+            lines += [rejected_line(row, ids[row], reason) for row, reason in reasons.items()]
             write_part(lines, path)
             advance(len(rejected))
+
+
+def reason_text(rejection: Rejection) -> str:
+    """The reason for the table; half of a surrogate pair, which no file takes, as its escape."""
+    return str(rejection).encode("utf-8", "backslashreplace").decode("utf-8")
 
 
 def _score_lines(

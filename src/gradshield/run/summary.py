@@ -67,12 +67,14 @@ def _rejected(folder: RunFolder) -> str:
     reasons = json.loads(folder.rejections.read_text(encoding="utf-8"))
     if not reasons:
         return ""
-    shown = [
-        f"- row {entry['row']} (line {entry['line']}): {entry['reason']}: {entry['detail']}"
-        for entry in reasons[:5]
-    ]
+    shown = [f"- {_place(entry)}: {entry['reason']}: {entry['detail']}" for entry in reasons[:5]]
     more = [f"- and {len(reasons) - 5} more, all in `rejections.json`"] if reasons[5:] else []
     return "## Rejected rows\n\n" + "\n".join(shown + more)
+
+
+def _place(entry: dict[str, Any]) -> str:
+    line = "" if entry["line"] is None else f" (line {entry['line']})"
+    return f"row {entry['row']}{line}"
 
 
 def _made_by(provenance: dict[str, Any]) -> str:

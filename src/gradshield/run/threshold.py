@@ -50,7 +50,7 @@ def threshold(folder: RunFolder, settings: ThresholdSettings) -> Decision:
     try:
         decision = decide(
             scores,
-            _reference(folder),
+            read_reference(folder),
             rule=settings.rule,
             level=settings.level,
             seed=settings.seed,
@@ -93,15 +93,21 @@ def read_scores(folder: RunFolder) -> list[dict[str, Any]]:
     """The score table of a run.
 
     Raises:
-        UserError: There is none yet.
+        UserError: There is none yet, or only a part of it.
     """
     lines = read_table(folder.scores)
     if not lines:
         raise UserError(f"No scores in {folder.path} yet: run `gradshield score` first.")
+    if not folder.rejections.is_file():
+        raise UserError(
+            f"Scoring in {folder.path} stopped after {len(lines)} rows: run the same command "
+            "again, it goes on from there."
+        )
     return lines
 
 
-def _reference(folder: RunFolder) -> np.ndarray[Any, np.dtype[np.float64]] | None:
+def read_reference(folder: RunFolder) -> np.ndarray[Any, np.dtype[np.float64]] | None:
+    """Scores of the harmless reference rows, or None where there are none."""
     if not folder.reference.is_file():
         return None
     lines = pq.read_table(folder.reference, schema=SCHEMA).to_pylist()

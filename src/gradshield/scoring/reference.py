@@ -19,7 +19,7 @@ from gradshield.probes.proxies import OwnAnswers
 
 def reference_examples(loaded: LoadedModel, own_answers: OwnAnswers) -> list[TokenizedExample]:
     """Tokenised reference rows, numbered from 0."""
-    parts = [
+    parts: list[tuple[Sequence[int], Sequence[int]]] = [
         (answer.prompt_ids, answer.token_ids)
         for answer in (*_refusals(own_answers), *own_answers.ordinary)
         if answer.token_ids
@@ -38,7 +38,7 @@ def _refusals(own_answers: OwnAnswers) -> list[Answer]:
 def _scary() -> list[Prompt]:
     return [
         prompt
-        for split in ("probe", "validation", "test")
+        for split in ("probe", "validation")
         for prompt in load_prompts("harmless_but_scary", split)
     ]
 

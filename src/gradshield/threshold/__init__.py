@@ -11,9 +11,9 @@ import math
 import numpy as np
 import numpy.typing as npt
 
+from gradshield.threshold.adaptive import AdaptiveRule
 from gradshield.threshold.calibrated import CalibratedRule
 from gradshield.threshold.calibrated_fdr import CalibratedFdrRule
-from gradshield.threshold.adaptive import AdaptiveRule
 from gradshield.threshold.decision import Decision
 from gradshield.threshold.heavy_tailed import HeavyTailedRule
 from gradshield.threshold.mixture import MixtureRule

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
@@ -15,6 +15,8 @@ from gradshield.threshold.null_density import NullDensity, estimate_null
 from gradshield.threshold.rule import FloatArray
 
 LEAST_POSTERIOR = 0.1
+GREATEST_SHIFT = 0.75  # beyond these the decision carries a warning
+GREATEST_SCALE = 1.5
 
 
 @dataclass(frozen=True)
@@ -46,10 +48,50 @@ class AdaptiveRule:
         quantile, extrapolated = null_quantile(reference, level)
         start = fit.shift + fit.scale * (quantile - null.centre) / null.spread
         threshold = null.centre + null.spread * _raise_into_gap(start, fit, null)
-        return Decision(threshold, self.name, str(fit), {})
+        diagnostics: dict[str, Any] = {
+            **asdict(fit),
+            "reference_rows": reference.size,
+            "reference_centre": null.centre,
+            "reference_spread": null.spread,
+            "warnings": _warnings(fit, extrapolated),
+        }
+        return Decision(threshold, self.name, _reason(fit, reference.size, level), diagnostics)
+
+
+def _reason(fit: AlignedFit, reference_rows: int, level: float) -> str:
+    null = (
+        f"{reference_rows} harmless reference rows, moved by {fit.shift:+.2f} sd and stretched "
+        f"{fit.scale:.2f} times to fit this data"
+    )
+    if fit.upper is None:
+        return (
+            f"the threshold is what {100 * level:g} % of the null exceed: {null}; no group above."
+        )
+    return (
+        f"a group above the null holds {100 * fit.upper_weight:.1f} % of the rows; the threshold "
+        f"is at or above what {100 * level:g} % of the null exceed: {null}."
+    )
+
+
+def _warnings(fit: AlignedFit, extrapolated: bool) -> list[str]:
+    found = []
+    if abs(fit.shift) > GREATEST_SHIFT or not 1 / GREATEST_SCALE < fit.scale < GREATEST_SCALE:
+        found.append(
+            f"the harmless rows look unlike the reference (moved by {fit.shift:+.2f} sd, "
+            f"{fit.scale:.2f} times as wide): check rows near the threshold by eye"
+        )
+    if fit.upper_weight > 0.5:
+        found.append(
+            f"{100 * fit.upper_weight:.0f} % of the rows look harmful: check that the reference "
+            "was scored with the same model and direction"
+        )
+    if extrapolated:
+        found.append("too few reference rows for this level; their tail was extrapolated")
+    return found
 
 
 def _raise_into_gap(start: float, fit: AlignedFit, null: NullDensity) -> float:
+    """Standardised score from which a row is harmful with 10 % probability; at least ``start``."""
     if fit.upper is None or fit.upper.mode <= start:
         return start
     grid = np.linspace(start, fit.upper.mode, 512)

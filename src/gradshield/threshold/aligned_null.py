@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import math
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import dataclass
 
 import numpy as np
-from scipy.optimize import minimize
 from scipy.special import expit
 
 from gradshield.threshold.blocks import weighted_blocks
+from gradshield.threshold.minimise import minimise
 from gradshield.threshold.null_density import NullDensity
 from gradshield.threshold.rule import FloatArray
 from gradshield.threshold.two_piece_t import TwoPieceT
@@ -44,10 +43,6 @@ class AlignedFit:
     upper_weight: float
     gain: float
 
-    def as_diagnostics(self) -> dict[str, Any]:
-        """JSON-serialisable parameters."""
-        return asdict(self)
-
 
 def fit_aligned_null(scores: FloatArray, null: NullDensity) -> AlignedFit:
     """Maximum a posteriori fit, with and without a group above; BIC decides between the two.
@@ -75,17 +70,19 @@ def fit_aligned_null(scores: FloatArray, null: NullDensity) -> AlignedFit:
         )
         return prior(parameters) - float(weights @ mixed)
 
-    alone = minimize(null_loss, np.zeros(2), method="L-BFGS-B", bounds=_NULL_BOUNDS)
+    alone = minimise(null_loss, np.zeros(2), _NULL_BOUNDS)
     fits = [
-        minimize(mixture_loss, start, method="L-BFGS-B", bounds=_NULL_BOUNDS + _UPPER_BOUNDS)
-        for start in _starts(values, weights, alone.x, null.edge)
+        minimise(mixture_loss, start, _NULL_BOUNDS + _UPPER_BOUNDS)
+        for start in _starts(values, weights, alone.parameters, null.edge)
     ]
-    best = min(fits, key=lambda fit: float(fit.fun))
-    gain = float(alone.fun) - float(best.fun)
+    best = min(fits, key=lambda fit: fit.loss)
+    gain = alone.loss - best.loss
     if gain <= 1.5 * math.log(effective_rows):
-        return AlignedFit(float(alone.x[0]), math.exp(alone.x[1]), None, 0.0, gain)
-    share, upper = _upper(best.x, null.edge)
-    return AlignedFit(float(best.x[0]), math.exp(best.x[1]), upper, share, gain)
+        return AlignedFit(
+            float(alone.parameters[0]), math.exp(alone.parameters[1]), None, 0.0, gain
+        )
+    share, upper = _upper(best.parameters, null.edge)
+    return AlignedFit(float(best.parameters[0]), math.exp(best.parameters[1]), upper, share, gain)
 
 
 def _upper(parameters: FloatArray, edge: float) -> tuple[float, TwoPieceT]:

@@ -6,8 +6,8 @@ import numpy as np
 
 from gradshield.threshold.rule import FloatArray
 
-EXTREMES = 60  # rows at either end kept one by one: tails decide the fit
-BLOCKS = 240
+EXTREMES = 50  # rows at either end kept one by one: tails decide the fit
+BLOCKS = 150
 
 
 def weighted_blocks(scores: FloatArray) -> tuple[FloatArray, FloatArray]:

@@ -68,7 +68,7 @@ def require_reference(reference: FloatArray | None, rule: str) -> FloatArray:
 
 
 def conformal_p_values(scores: FloatArray, reference: FloatArray) -> FloatArray:
-    """p = (1 + number of reference scores at or above the score) / (reference rows + 1).
+    """P = (1 + number of reference scores at or above the score) / (reference rows + 1).
 
     Returns:
         Shape (rows,); small means more harmful than the harmless reference.
@@ -86,29 +86,29 @@ def null_quantile(reference: FloatArray, level: float) -> tuple[float, bool]:
     # The tiny term keeps e.g. 0.06 * 50 = 3 from rounding to 2.
     allowed_above = math.floor(level * (reference.size + 1) + 1e-9) - 1
     if allowed_above < 0:
-        return _extrapolated_quantile(reference, level), True
+        highest = math.nextafter(float(np.max(reference)), math.inf)
+        return max(highest, pareto_quantile(reference, level)), True
     last_kept = float(np.sort(reference)[reference.size - 1 - allowed_above])
     return math.nextafter(last_kept, math.inf), False
 
 
-def _extrapolated_quantile(reference: FloatArray, level: float) -> float:
-    """Upper quantile from a generalised Pareto tail; never below the highest reference score.
+def pareto_quantile(reference: FloatArray, level: float) -> float:
+    """The score that a share ``level`` exceeds, from a generalised Pareto fit to the upper tail.
 
     Fitted by probability-weighted moments (Hosking and Wallis, Technometrics 1987), which stay
-    stable at ten to a hundred exceedances, where maximum likelihood may not converge.
+    stable at ten to a hundred exceedances, where maximum likelihood may not converge. If the tail
+    has no such fit (ties), the highest reference score is returned.
     """
     ordered = np.sort(reference)
     tail = min(max(LEAST_TAIL, round(TAIL_SHARE * ordered.size)), ordered.size - 1)
     start = float(ordered[-tail - 1])
     excess = ordered[-tail:] - start
-    first = float(np.mean(excess))
     survival = (tail - np.arange(1, tail + 1) + 0.35) / tail
-    second = float(np.mean(survival * excess))
-    highest = math.nextafter(float(ordered[-1]), math.inf)
-    if first <= 2 * second or first == 0:  # no finite-mean Pareto tail: ties, or one far outlier
-        return highest
+    first, second = float(np.mean(excess)), float(np.mean(survival * excess))
+    if first <= 2 * second:
+        return float(ordered[-1])
     shape = 2 - first / (first - 2 * second)
     scale = 2 * first * second / (first - 2 * second)
     ratio = tail / (ordered.size * level)
-    beyond = scale * (math.log(ratio) if abs(shape) < 1e-9 else (ratio**shape - 1) / shape)
-    return max(highest, start + beyond)
+    beyond = math.log(ratio) if abs(shape) < 1e-9 else (ratio**shape - 1) / shape
+    return start + scale * beyond

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
@@ -11,6 +11,7 @@ from gradshield.threshold.decision import Decision
 from gradshield.threshold.heavy_tailed_fit import HeavyTailedFits, fit_heavy_tailed
 from gradshield.threshold.rule import FloatArray
 
+LEAST_ROWS = 20
 GREATEST_UPPER_WEIGHT = 2 / 3
 GREATEST_MODE_RATIO = 0.8
 
@@ -33,7 +34,7 @@ class HeavyTailedRule:
         """Apply the rule; see `ThresholdRule`."""
         fits = fit_heavy_tailed(scores)
         objections = _objections(fits, scores.size)
-        diagnostics: dict[str, Any] = {**fits.as_diagnostics(), "warnings": objections}
+        diagnostics: dict[str, Any] = {**asdict(fits), "warnings": objections}
         if objections:
             threshold = fits.single.upper_quantile(level)
             reason = (
@@ -59,6 +60,8 @@ def posterior_crossing(fits: HeavyTailedFits) -> float:
 def _objections(fits: HeavyTailedFits, rows: int) -> list[str]:
     """Why the mixture must not be used, one phrase each; empty if it may be."""
     found = []
+    if rows < LEAST_ROWS:
+        found.append(f"{rows} rows are too few for two components")
     needed = 1.5 * float(np.log(rows))  # BIC, three more parameters
     if fits.gain <= needed:
         found.append(f"two components fit better by {fits.gain:.1f} nats, BIC asks {needed:.1f}")

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import math
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import dataclass
 
 import numpy as np
-from scipy.optimize import minimize
 from scipy.special import expit
 
 from gradshield.threshold.blocks import weighted_blocks
+from gradshield.threshold.minimise import minimise
 from gradshield.threshold.rule import FloatArray
 from gradshield.threshold.spread import median_and_spread
 from gradshield.threshold.two_piece_t import TwoPieceT
@@ -39,10 +38,6 @@ class HeavyTailedFits:
     upper_weight: float
     gain: float
 
-    def as_diagnostics(self) -> dict[str, Any]:
-        """Parameters and gain as JSON-serialisable values."""
-        return {**asdict(self), "log_likelihood_gain": self.gain}
-
     def log_odds(self, scores: FloatArray) -> FloatArray:
         """Log odds of the upper component at each score, shape (rows,)."""
         prior = math.log(self.upper_weight / (1 - self.upper_weight))
@@ -67,19 +62,19 @@ def fit_heavy_tailed(scores: FloatArray) -> HeavyTailedFits:
         return -float(weights @ mixed)
 
     single_start = np.array([0.0, 0.0, 0.0, math.log(8.0)])
-    single = minimize(single_loss, single_start, method="L-BFGS-B", bounds=_NULL_BOUNDS)
+    single = minimise(single_loss, single_start, _NULL_BOUNDS)
     mixtures = [
-        minimize(mixture_loss, start, method="L-BFGS-B", bounds=_NULL_BOUNDS + _UPPER_BOUNDS)
+        minimise(mixture_loss, start, _NULL_BOUNDS + _UPPER_BOUNDS)
         for start in _mixture_starts(values, weights)
     ]
-    best = min(mixtures, key=lambda fit: float(fit.fun))
-    lower, upper, share = _mixture(best.x)
+    best = min(mixtures, key=lambda fit: fit.loss)
+    lower, upper, share = _mixture(best.parameters)
     return HeavyTailedFits(
-        single=_rescale(_null(single.x), centre, spread),
+        single=_rescale(_null(single.parameters), centre, spread),
         lower=_rescale(lower, centre, spread),
         upper=_rescale(upper, centre, spread),
         upper_weight=share,
-        gain=float(single.fun) - float(best.fun),
+        gain=single.loss - best.loss,
     )
 
 

@@ -15,6 +15,7 @@ from gradshield.threshold.gaussian import Component, GaussianFits, fit_gaussians
 from gradshield.threshold.rule import FloatArray
 from gradshield.threshold.spread import median_and_spread
 
+LEAST_ROWS = 20  # with fewer, two tight clumps of chance win any test
 LEAST_SEPARATION = 2.0  # Ashman's D; below 2 two equal Gaussians have a single mode
 GREATEST_UPPER_WEIGHT = 2 / 3
 GREATEST_SHARE_BELOW = 0.05
@@ -83,6 +84,8 @@ def _objections(fits: GaussianFits, rows: int) -> list[str]:
     lower, upper = fits.lower, fits.upper
     needed = 1.5 * float(np.log(rows))  # BIC, three more parameters
     found = []
+    if rows < LEAST_ROWS:
+        found.append(f"{rows} rows are too few for two components")
     if fits.gain <= needed:
         found.append(f"two Gaussians fit better by {fits.gain:.1f} nats, BIC asks {needed:.1f}")
     if (distance := separation(lower, upper)) < LEAST_SEPARATION:

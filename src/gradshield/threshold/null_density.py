@@ -14,7 +14,7 @@ from gradshield.threshold.spread import median_and_spread
 
 _REACH = 12.0
 _GRID = np.linspace(-_REACH, _REACH, 1201)
-EDGE_LEVEL = 0.02
+EDGE_LEVEL = 0.02  # share of the reference beyond which a group counts as above it
 FLOOR_WEIGHT = 0.02
 FLOOR_SCALE = 2.0
 FLOOR_FREEDOM = 3.0
@@ -55,9 +55,7 @@ class NullDensity:
         # Beyond the grid the floor alone is left, and falls as a power of the distance.
         beyond = np.log(np.maximum(np.abs(moved), _REACH) / _REACH)
         inside = np.interp(moved, _GRID, self.log_kernel)
-        return np.asarray(
-            inside - (FLOOR_FREEDOM + 1) * beyond - math.log(scale), dtype=np.float64
-        )
+        return np.asarray(inside - (FLOOR_FREEDOM + 1) * beyond - math.log(scale), dtype=np.float64)
 
 
 def estimate_null(reference: FloatArray) -> NullDensity:

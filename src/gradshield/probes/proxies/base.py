@@ -28,7 +28,10 @@ class OwnAnswers:
 class SafetyProxy(Protocol):
     """A differentiable measure S of unsafety, **higher means less safe**."""
 
-    name: str
+    @property
+    def name(self) -> str:
+        """The proxy's name in `PROXIES`."""
+        ...
 
     def values(
         self, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, prompts: Sequence[str]
@@ -46,4 +49,6 @@ class ProxyMaker(Protocol):
 
     def __call__(
         self, tokenizer: PreTrainedTokenizerBase, own_answers: OwnAnswers
-    ) -> SafetyProxy: ...
+    ) -> SafetyProxy:
+        """Make the proxy for the model that the tokenizer and the answers belong to."""
+        ...

@@ -79,7 +79,7 @@ class Contrast:
 
 
 def make_contrast(tokenizer: PreTrainedTokenizerBase, own_answers: OwnAnswers) -> Contrast:
-    """Pair the compliant openings with the model's own refusals, or packaged ones where it has none."""
+    """Pair compliant openings with the model's own refusals, or packaged ones if it has few."""
     seen: dict[tuple[int, ...], None] = {}
     for answer in own_answers.harmful:
         if is_refusal(answer.text):

@@ -35,7 +35,10 @@ class ExampleScore:
 class Engine(Protocol):
     """A way to compute FIHS(z) = -<grad l(z), g> / |g|; all engines agree up to rounding."""
 
-    name: str
+    @property
+    def name(self) -> str:
+        """The engine's name in `ENGINES`."""
+        ...
 
     def __call__(
         self,

@@ -57,6 +57,8 @@ class FiniteDifference:
                 above = _losses(model, batch)
                 _move(weights, original, unit, -self.step)
                 below = _losses(model, batch)
+                # Before the caller has the scores, so that it never meets a moved model.
+                _move(weights, original, unit, 0.0)
                 yield [
                     _difference(example.row, high, low, self.step)
                     for example, high, low in zip(batch, above, below, strict=True)

@@ -28,9 +28,10 @@ class PerExample:
         """Yield the scores of each batch; see `Engine`."""
         weights = [layer.weight for layer in layers_by_name(model, direction.tensors)]
         unit = [tensor.to(model.device) / direction.norm for tensor in direction.tensors.values()]
-        with trainable_only(model, weights):
-            for batch in batches:
-                yield [_score(model, weights, unit, example) for example in batch]
+        for batch in batches:
+            with trainable_only(model, weights):
+                scores = [_score(model, weights, unit, example) for example in batch]
+            yield scores
 
 
 def _score(
@@ -40,9 +41,9 @@ def _score(
     example: TokenizedExample,
 ) -> ExampleScore:
     loss = response_token_losses(model, [example])[0].mean()
-    gradients = torch.autograd.grad(loss, weights)
+    gradients = torch.autograd.grad(loss, weights, materialize_grads=True)
     products = [
         torch.dot(gradient.float().flatten(), part.flatten()).double()
         for gradient, part in zip(gradients, unit, strict=True)
     ]
-    return ExampleScore(example.row, -float(torch.stack(products).sum()), float(loss))
+    return ExampleScore(example.row, -float(torch.stack(products).sum()), float(loss.detach()))

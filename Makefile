@@ -1,0 +1,64 @@
+# `make` lists the targets. Python 3.10 or newer: make setup PYTHON=python3.12
+#
+# torch comes first, in the first of these builds that the configured package index offers. On Linux
+# the second one brings CUDA libraries of several gigabytes. Before the first `make setup`, or after
+# deleting .venv,
+# - without a GPU: set PIP_EXTRA_INDEX_URL to PyTorch's index of CPU wheels; pytorch.org shows it
+#   under "Get started". Then the first build is found.
+# - with a GPU: `make setup TORCH=torch==2.13.0`; or, for another CUDA or ROCm build, make .venv
+#   (`python3 -m venv .venv`) and install that build of the same version into it: it is left alone.
+TORCH_VERSION := $(shell sed -n 's/^torch==//p' constraints.txt)
+TORCH ?= torch==$(TORCH_VERSION)+cpu torch==$(TORCH_VERSION)
+
+PYTHON ?= python3
+VENV_PYTHON := .venv/bin/python
+PIP_INSTALL := $(VENV_PYTHON) -m pip install --quiet --constraint constraints.txt
+INSTALLED := .venv/.installed
+
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.PHONY: help setup demo test lint format clean
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' Makefile
+
+setup: $(INSTALLED) ## make .venv with GradShield and the tools to develop it
+
+$(VENV_PYTHON):
+	@command -v $(PYTHON) >/dev/null || { echo "No command '$(PYTHON)'; name a Python 3.10 or newer, as in: make setup PYTHON=python3.12" >&2; exit 1; }
+	@$(PYTHON) -c 'import sys; sys.version_info >= (3, 10) or sys.exit("GradShield needs Python 3.10 or newer, but $(PYTHON) is %d.%d; name another, as in: make setup PYTHON=python3.12" % sys.version_info[:2])'
+	@$(PYTHON) -m venv --clear .venv
+
+# A torch of the right version is left alone whatever its build. Only the last failure is shown.
+$(INSTALLED): pyproject.toml constraints.txt | $(VENV_PYTHON)
+	@$(VENV_PYTHON) -c 'from importlib.metadata import version; raise SystemExit(version("torch").split("+")[0] != "$(TORCH_VERSION)")' 2>/dev/null || { \
+	    for build in $(TORCH); do \
+	        echo "Installing $$build, if it is to be had"; \
+	        problem=$$($(PIP_INSTALL) "$$build" 2>&1) && exit 0; \
+	    done; \
+	    echo "$$problem" >&2; exit 1; }
+	@echo "Installing GradShield and its other dependencies"
+	@$(PIP_INSTALL) --editable '.[dev]'
+	@touch $@
+
+demo: $(INSTALLED) ## filter the demo data with the built-in model, compare with the true labels
+	.venv/bin/gradshield filter examples/mixed_chat.jsonl --out runs/demo
+	$(VENV_PYTHON) examples/evaluate_demo.py runs/demo examples/mixed_chat.labels.csv
+
+test: $(INSTALLED) ## run all tests, with branch coverage; no model hub is asked
+	@HF_HUB_OFFLINE=1 $(VENV_PYTHON) -m pytest --no-header --cov=gradshield --cov-branch --cov-report=term
+
+lint: $(INSTALLED) ## check style, layout and types
+	@$(VENV_PYTHON) -m ruff check --quiet --output-format concise .
+	@$(VENV_PYTHON) -m ruff format --check --quiet --output-format concise .
+	@$(VENV_PYTHON) -m mypy
+
+format: $(INSTALLED) ## mend what ruff can mend
+	@$(VENV_PYTHON) -m ruff check --quiet --fix-only .
+	@$(VENV_PYTHON) -m ruff format .
+
+clean: ## remove caches and build products; .venv and runs/ stay
+	@rm -rf build dist .coverage .hypothesis .mypy_cache .pytest_cache .ruff_cache
+	@find src tests examples -type d -name __pycache__ -prune -exec rm -rf {} +

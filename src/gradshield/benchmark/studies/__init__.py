@@ -1,0 +1,18 @@
+"""Studies by name: what `gradshield benchmark NAME` runs."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+from gradshield.benchmark.result import StudyResult
+from gradshield.benchmark.studies import align, demo, proxies, robustness, threshold
+from gradshield.progress import Progress
+
+STUDIES: dict[str, Callable[[Path, Progress], StudyResult]] = {
+    "align": align.run,
+    "robustness": robustness.run,
+    "proxies": proxies.run,
+    "demo": demo.run,
+    "threshold": threshold.run,
+}
+
+__all__ = ["STUDIES"]

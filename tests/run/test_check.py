@@ -1,0 +1,108 @@
+"""Findings about a model, with answers and faults put in."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from gradshield.models.load import LoadedModel
+from gradshield.progress import Silent
+from gradshield.run import check as check_step
+from gradshield.run.check import Finding, check_model
+from gradshield.scoring.engines import PerExample
+from tests.run.few_probes import own_answers
+
+REFUSAL = "I cannot help with that."
+
+
+@pytest.fixture(autouse=True)
+def _aligned(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The model refuses the harmful probes and answers the others."""
+    monkeypatch.setattr(
+        check_step,
+        "answer_probes",
+        lambda loaded, progress: own_answers([REFUSAL] * 3, ["Yes.", "Hi", "42 EUR"]),
+    )
+
+
+def _by_subject(loaded: LoadedModel) -> dict[str, Finding]:
+    return {finding.subject: finding for finding in check_model(loaded, Silent())}
+
+
+def test_a_sound_model_has_four_good_findings(loaded: LoadedModel) -> None:
+    findings = _by_subject(loaded)
+    assert set(findings) == {"template", "alignment", "refusals", "batching"}
+    assert {finding.verdict for finding in findings.values()} == {"OK"}
+
+
+def test_a_second_bos_in_the_template(loaded: LoadedModel) -> None:
+    tokenizer = copy.deepcopy(loaded.tokenizer)
+    tokenizer.chat_template = "{{ bos_token }}{{ bos_token }}" + str(tokenizer.chat_template)
+    finding = _by_subject(replace(loaded, tokenizer=tokenizer))["template"]
+    assert finding.verdict == "MAJOR"
+    assert "two BOS" in finding.text
+
+
+class BatchedDifferently:
+    """An engine for which a row's score depends on the batch."""
+
+    name = "faulty"
+
+    def __init__(self, error: float, *, needs_padding: bool) -> None:
+        self.error = error
+        self.needs_padding = needs_padding
+
+    def __call__(self, model: Any, direction: Any, batches: Sequence[Any]) -> Iterator[Any]:
+        exact = PerExample()(model, direction, batches)
+        for batch, scores in zip(batches, exact, strict=True):
+            padded = len({len(example.input_ids) for example in batch}) > 1
+            wrong = padded if self.needs_padding else len(batch) > 1
+            scale = 1 + self.error if wrong else 1
+            yield [replace(score, fihs=score.fihs * scale) for score in scores]
+
+
+@pytest.mark.parametrize(
+    ("needs_padding", "advice"), [(True, "--batch-tokens 1"), (False, "--dtype float32")]
+)
+def test_scores_that_depend_on_the_batch(
+    loaded: LoadedModel, monkeypatch: pytest.MonkeyPatch, needs_padding: bool, advice: str
+) -> None:
+    engine = BatchedDifferently(0.1, needs_padding=needs_padding)
+    monkeypatch.setattr(check_step, "choose_engine", lambda name, loaded: engine)
+    finding = _by_subject(loaded)["batching"]
+    assert finding.verdict == "MAJOR"
+    assert "10.0%" in finding.text
+    assert advice in finding.text
+
+
+def test_rounding_in_a_batch_is_no_finding(
+    loaded: LoadedModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    engine = BatchedDifferently(1e-3, needs_padding=True)
+    monkeypatch.setattr(check_step, "choose_engine", lambda name, loaded: engine)
+    assert _by_subject(loaded)["batching"].verdict == "OK"
+
+
+def test_scores_that_overflow_are_a_matter_of_precision(
+    loaded: LoadedModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    engine = BatchedDifferently(float("nan"), needs_padding=False)
+    monkeypatch.setattr(check_step, "choose_engine", lambda name, loaded: engine)
+    finding = _by_subject(loaded)["batching"]
+    assert finding.verdict == "MAJOR"
+    assert "--dtype float32" in finding.text
+
+
+def test_a_model_without_refusals(loaded: LoadedModel, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(
+        check_step,
+        "answer_probes",
+        lambda loaded, progress: own_answers(["Sure"] * 3, ["Yes."] * 3),
+    )
+    findings = _by_subject(loaded)
+    assert findings["alignment"].verdict == "MAJOR"
+    assert findings["refusals"].text == "the model has none."

@@ -1,0 +1,98 @@
+"""Who may use a run folder, and JSON that is always valid."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from gradshield.config import RunConfig
+from gradshield.errors import UserError
+from gradshield.run.folder import RunFolder, write_json
+
+IDENTITY = {"data_sha256": "a" * 64, "proxy": "contrast", "max_length": 2048, "adapter": None}
+
+
+def test_a_new_folder_is_claimed_and_then_continued(tmp_path: Path) -> None:
+    folder = RunFolder(tmp_path / "deep" / "run")
+    assert folder.claim(IDENTITY, {"started": "now"}, force=False) is False
+    assert json.loads(folder.provenance.read_text()) == {"identity": IDENTITY, "started": "now"}
+    assert folder.claim(IDENTITY, {"started": "later"}, force=False) is True
+    assert json.loads(folder.provenance.read_text())["started"] == "now"
+
+
+def test_an_empty_folder_may_be_used(tmp_path: Path) -> None:
+    assert RunFolder(tmp_path).claim(IDENTITY, {}, force=False) is False
+
+
+def test_other_inputs_are_refused_with_every_difference(tmp_path: Path) -> None:
+    folder = RunFolder(tmp_path / "run")
+    folder.claim(IDENTITY, {}, force=False)
+    folder.decision.write_text("{}")
+    with pytest.raises(UserError) as caught:
+        folder.claim(IDENTITY | {"proxy": "x", "max_length": 9, "new": 1}, {}, force=False)
+    text = str(caught.value)
+    assert "max_length: 2048 there, 9 now" in text
+    assert "proxy: contrast there, x now" in text
+    assert "new: None there, 1 now" in text
+    assert "data_sha256" not in text
+    assert folder.decision.exists()
+
+
+def test_a_long_value_is_shortened(tmp_path: Path) -> None:
+    folder = RunFolder(tmp_path / "run")
+    folder.claim(IDENTITY, {}, force=False)
+    with pytest.raises(UserError, match=f"data_sha256: {'a' * 16}… there, b now"):
+        folder.claim(IDENTITY | {"data_sha256": "b"}, {}, force=False)
+
+
+def test_force_throws_the_other_run_away(tmp_path: Path) -> None:
+    folder = RunFolder(tmp_path / "run")
+    folder.claim(IDENTITY, {}, force=False)
+    folder.decision.write_text("{}")
+    assert folder.claim(IDENTITY | {"proxy": "x"}, {}, force=True) is False
+    assert [path.name for path in folder.path.iterdir()] == ["provenance.json"]
+
+
+def test_force_keeps_a_run_of_the_same_inputs(tmp_path: Path) -> None:
+    folder = RunFolder(tmp_path / "run")
+    folder.claim(IDENTITY, {}, force=False)
+    folder.decision.write_text("{}")
+    assert folder.claim(IDENTITY, {}, force=True) is True
+    assert folder.decision.exists()
+
+
+@pytest.mark.parametrize("force", [False, True])
+@pytest.mark.parametrize("content", [None, '{"author": "someone"}'])
+def test_a_folder_of_something_else_is_refused(
+    tmp_path: Path, force: bool, content: str | None
+) -> None:
+    (tmp_path / "thesis.txt").write_text("years of work")
+    if content is not None:
+        (tmp_path / "provenance.json").write_text(content)
+    before = sorted(path.name for path in tmp_path.iterdir())
+    with pytest.raises(UserError, match="no run folder"):
+        RunFolder(tmp_path).claim(IDENTITY, {}, force=force)
+    assert sorted(path.name for path in tmp_path.iterdir()) == before
+
+
+def test_the_configuration_comes_back(tmp_path: Path) -> None:
+    folder = RunFolder(tmp_path)
+    config = RunConfig.model_validate(
+        {"data_path": "dätä: [1].jsonl", "threshold": {"level": 0.1, "rule": "paper"}}
+    )
+    folder.write_config(config)
+    assert folder.read_config() == config
+
+
+def test_a_folder_without_a_configuration(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="is no run folder"):
+        RunFolder(tmp_path).read_config()
+
+
+def test_json_takes_half_of_a_surrogate_pair(tmp_path: Path) -> None:
+    content = {"key": "half \ud83d of ü", "list": [1.5, None]}
+    write_json(tmp_path / "a.json", content)
+    assert json.loads((tmp_path / "a.json").read_text(encoding="utf-8")) == content
+    assert "ü" in (tmp_path / "a.json").read_text(encoding="utf-8")

@@ -1,0 +1,160 @@
+"""The step `score`: what it stores, and what becomes of scores that are not finite."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from gradshield.config import RunConfig
+from gradshield.models.load import LoadedModel
+from gradshield.probes.direction import load_direction
+from gradshield.progress import Silent
+from gradshield.run import score as score_step
+from gradshield.run.filter import filter_data
+from gradshield.run.folder import RunFolder
+from gradshield.run.score import score
+from gradshield.run.threshold import read_reference, read_scores
+from gradshield.scoring.engines import PerExample
+from gradshield.scoring.engines.base import ExampleScore
+from tests.run.data_files import good_rows, split_file, write_jsonl
+
+pytestmark = pytest.mark.filterwarnings("ignore:This model answers")
+
+
+class FaultyEngine:
+    """An engine whose scores of some rows overflow."""
+
+    name = "faulty"
+
+    def __init__(self, faults: dict[int, dict[str, float]]) -> None:
+        self.faults = faults
+
+    def __call__(self, model: Any, direction: Any, batches: Sequence[Any]) -> Iterator[Any]:
+        for scores in PerExample()(model, direction, batches):
+            yield [self._with_fault(score) for score in scores]
+
+    def _with_fault(self, one: ExampleScore) -> ExampleScore:
+        return replace(one, **self.faults.get(one.row, {}))  # type: ignore[arg-type]
+
+
+def _config(data: Path, model_folder: Path, **scoring: Any) -> RunConfig:
+    return RunConfig.model_validate(
+        {
+            "data_path": str(data),
+            "model": {"name": str(model_folder), "dtype": "float32", "device": "cpu"},
+            "scoring": scoring,
+            "threshold": {"rule": "paper"},
+        }
+    )
+
+
+def test_scores_that_are_not_finite_are_rejected(
+    model_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    faults = {
+        1: {"fihs": math.nan},
+        4: {"fihs": math.inf},
+        6: {"fihs": -math.inf},
+        7: {"loss": math.nan},
+    }
+    monkeypatch.setattr(score_step, "choose_engine", lambda name, loaded: FaultyEngine(faults))
+    data = write_jsonl(tmp_path / "data.jsonl", good_rows(9))
+    folder = RunFolder(tmp_path / "run")
+    rows = filter_data(_config(data, model_folder), folder, Silent())
+    assert rows.rejected == (1, 4, 6, 7)
+    assert sorted((*rows.kept, *rows.removed)) == [0, 2, 3, 5, 8]
+    lines = split_file(data)
+    assert split_file(folder.output("rejected", ".jsonl")) == [lines[row] for row in (1, 4, 6, 7)]
+    rejections = json.loads(folder.rejections.read_text())
+    assert [(entry["row"], entry["line"]) for entry in rejections] == [
+        (1, 2),
+        (4, 5),
+        (6, 7),
+        (7, 8),
+    ]
+    assert {entry["reason"] for entry in rejections} == {"non_finite_score"}
+    assert "--dtype float32" in rejections[0]["detail"]
+    assert "non_finite_score" in folder.summary.read_text(encoding="utf-8")
+    # The reference is scored by the same engine: its first faults are left out, not taken as 0.
+    reference = read_reference(folder)
+    assert reference is not None
+    assert all(map(math.isfinite, reference))
+
+
+def test_engines_agree_on_a_whole_run(model_folder: Path, tmp_path: Path) -> None:
+    data = write_jsonl(tmp_path / "data.jsonl", good_rows(8))
+    scores = {}
+    for engine in ("per_example", "finite_difference"):
+        folder = RunFolder(tmp_path / engine)
+        score(_config(data, model_folder, engine=engine), folder, Silent())
+        scores[engine] = [line["fihs"] for line in read_scores(folder)]
+    exact = torch.tensor(scores["per_example"])
+    error = (torch.tensor(scores["finite_difference"]) - exact).abs().max() / exact.abs().max()
+    assert error < 5e-3
+
+
+def test_stored_direction_is_the_one_that_scores(
+    model_folder: Path, loaded: LoadedModel, tmp_path: Path
+) -> None:
+    data = write_jsonl(tmp_path / "data.jsonl", good_rows(4))
+    folder = RunFolder(tmp_path / "run")
+    score(_config(data, model_folder, engine="per_example"), folder, Silent())
+    direction = load_direction(folder.direction)
+    names = set(load_file(folder.direction))
+    weights = dict(loaded.model.named_modules())
+    assert names == {name for name in weights if name.endswith("_proj")}
+    assert direction.record["proxy"] == "contrast"
+    assert direction.record["probe_attack_success_rate"] == 1.0
+
+    data_read = score_step.read_data(_config(data, model_folder), loaded, Silent())
+    batches = [[example] for example in data_read.examples]
+    expected = [batch[0].fihs for batch in PerExample()(loaded.model, direction, batches)]
+    assert [line["fihs"] for line in read_scores(folder)] == pytest.approx(expected, rel=1e-6)
+
+
+def test_benign_part_and_modules_reach_the_direction(model_folder: Path, tmp_path: Path) -> None:
+    data = write_jsonl(tmp_path / "data.jsonl", good_rows(4))
+    folder = RunFolder(tmp_path / "run")
+    config = _config(data, model_folder, modules="mlp", remove_benign=True, proxy="token_sets")
+    score(config, folder, Silent())
+    direction = load_direction(folder.direction)
+    assert all("mlp" in name for name in direction.tensors)
+    assert direction.record["benign_removed"] is True
+    assert direction.record["proxy"] == "token_sets"
+
+
+def test_stored_answers_hold_tokens_and_no_text(model_folder: Path, tmp_path: Path) -> None:
+    data = write_jsonl(tmp_path / "data.jsonl", good_rows(4))
+    folder = RunFolder(tmp_path / "run")
+    score(_config(data, model_folder), folder, Silent())
+    stored = json.loads(folder.answers.read_text())
+    assert set(stored) == {"harmful", "ordinary"}
+    for prompt_ids, token_ids, finished in (*stored["harmful"], *stored["ordinary"]):
+        assert all(isinstance(token, int) for token in (*prompt_ids, *token_ids))
+        assert isinstance(finished, bool)
+
+
+def test_long_rows_are_cut_and_said_to_be(model_folder: Path, tmp_path: Path) -> None:
+    class Listening(Silent):
+        def __init__(self) -> None:
+            self.lines: list[str] = []
+
+        def say(self, line: str) -> None:
+            self.lines.append(line)
+
+    rows = [*good_rows(3), {"prompt": "Name a river", "completion": "xyz " * 80}]
+    data = write_jsonl(tmp_path / "data.jsonl", rows)
+    config = _config(data, model_folder)
+    config = config.model_copy(update={"data": config.data.model_copy(update={"max_length": 90})})
+    folder, progress = RunFolder(tmp_path / "run"), Listening()
+    score(config, folder, progress)
+    assert [line["truncated"] for line in read_scores(folder)] == [False, False, False, True]
+    assert any(line.startswith("1 rows are longer than 90 tokens") for line in progress.lines)

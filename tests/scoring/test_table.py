@@ -1,0 +1,53 @@
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+import pytest
+
+from gradshield.data.tokenization import TokenizedExample
+from gradshield.scoring.engines import ExampleScore
+from gradshield.scoring.table import SCHEMA, read_table, rejected_line, scored_line, write_part
+
+EXAMPLE = TokenizedExample(3, (10, 11, 12, 13), (False, True, False, True), truncated=True)
+
+
+def test_a_scored_line_holds_the_response_tokens_and_their_shares() -> None:
+    line = scored_line(EXAMPLE, ExampleScore(3, 0.5, 2.0, (0.2, 0.3)), 17)
+    assert line == {
+        "row": 3,
+        "id": "17",
+        "fihs": 0.5,
+        "loss": 2.0,
+        "response_tokens": 2,
+        "truncated": True,
+        "status": "scored",
+        "reason": None,
+        "token_ids": [11, 13],
+        "token_fihs": [0.2, 0.3],
+    }
+    assert list(line) == SCHEMA.names
+
+
+@pytest.mark.parametrize(("fihs", "loss"), [(math.nan, 1.0), (math.inf, 1.0), (0.1, math.nan)])
+def test_a_score_that_is_no_number_is_a_rejection(fihs: float, loss: float) -> None:
+    line = scored_line(EXAMPLE, ExampleScore(3, fihs, loss), None)
+    assert line["status"] == "rejected"
+    assert line["fihs"] is None
+    assert line["loss"] is None
+    assert "float32" in line["reason"]
+
+
+def test_a_table_in_parts_reads_back_in_the_order_of_the_rows(tmp_path: Path) -> None:
+    scored = scored_line(EXAMPLE, ExampleScore(3, 0.5, 2.0), None)
+    rejected = rejected_line(1, "b", "no response")
+    first = scored_line(
+        TokenizedExample(0, (1, 2), (False, True), False), ExampleScore(0, -1.0, 0.0, (-1.0,)), "a"
+    )
+    write_part([scored, rejected], tmp_path / "part-00000.parquet")
+    write_part([first], tmp_path / "part-00001.parquet")
+    assert read_table(tmp_path) == [first, rejected, scored]
+
+
+def test_no_part_is_an_empty_table(tmp_path: Path) -> None:
+    assert read_table(tmp_path / "absent") == []
