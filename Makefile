@@ -12,7 +12,7 @@ TORCH ?= torch==$(TORCH_VERSION)+cpu torch==$(TORCH_VERSION)
 
 PYTHON ?= python3
 VENV_PYTHON := .venv/bin/python
-PIP_INSTALL := $(VENV_PYTHON) -m pip install --quiet --constraint constraints.txt
+PIP_INSTALL := $(VENV_PYTHON) -m pip install -qq --constraint constraints.txt
 INSTALLED := .venv/.installed
 
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
@@ -47,8 +47,8 @@ demo: $(INSTALLED) ## filter the demo data with the built-in model, compare with
 	.venv/bin/gradshield filter examples/mixed_chat.jsonl --out runs/demo
 	$(VENV_PYTHON) examples/evaluate_demo.py runs/demo examples/mixed_chat.labels.csv
 
-test: $(INSTALLED) ## run all tests, with branch coverage; no model hub is asked
-	@HF_HUB_OFFLINE=1 $(VENV_PYTHON) -m pytest --no-header --cov=gradshield --cov-branch --cov-report=term
+test: $(INSTALLED) ## run all tests, with branch coverage
+	@$(VENV_PYTHON) -m pytest --no-header --cov=gradshield --cov-branch --cov-report=term
 
 lint: $(INSTALLED) ## check style, layout and types
 	@$(VENV_PYTHON) -m ruff check --quiet --output-format concise .

@@ -70,7 +70,7 @@ def test_data_is_described_and_its_mask_blurred(
     assert "24 can be scored, 4 cannot" in outcome.out
     assert "line 6: no_assistant_turn" in outcome.out
     assert "Mask  row 0" in outcome.out
-    assert "river" not in outcome.out
+    assert "Name river" not in outcome.out
     assert "░" in outcome.out
     shown = gradshield("check", "-m", model_folder, "--data", data, "--show-text")
     assert "<|im_start|>assistant\nYes.<|im_end|>" in shown.out

@@ -77,6 +77,13 @@ def test_a_folder_of_something_else_is_refused(
     assert sorted(path.name for path in tmp_path.iterdir()) == before
 
 
+def test_a_file_in_place_of_the_folder_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "kept.jsonl").write_text("{}")
+    with pytest.raises(UserError, match="no run folder"):
+        RunFolder(tmp_path / "kept.jsonl").claim(IDENTITY, {}, force=True)
+    assert (tmp_path / "kept.jsonl").read_text() == "{}"
+
+
 def test_the_configuration_comes_back(tmp_path: Path) -> None:
     folder = RunFolder(tmp_path)
     config = RunConfig.model_validate(

@@ -27,7 +27,7 @@ def data(tmp_path: Path) -> Path:
     return write_jsonl(tmp_path / "data.jsonl", good_rows(4))
 
 
-def _identity(loaded: LoadedModel, data: Path, **changes: Any) -> dict[str, Any]:
+def _identity(loaded: LoadedModel, data: Path, /, **changes: Any) -> dict[str, Any]:
     return run_identity(RunConfig.model_validate({"data_path": str(data), **changes}), loaded)
 
 

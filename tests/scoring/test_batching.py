@@ -26,7 +26,7 @@ def test_every_example_is_in_one_batch_and_no_batch_is_over_budget(
 
 
 @given(lengths, st.integers(1, 300), st.randoms(use_true_random=False))
-def test_the_order_of_the_input_changes_nothing(sizes: list[int], budget: int, random) -> None:  # type: ignore[no-untyped-def]
+def test_the_order_of_the_input_changes_nothing(sizes: list[int], budget: int, random) -> None:
     examples = [of_length(row, size) for row, size in enumerate(sizes)]
     expected = batches_by_length(examples, budget)
     random.shuffle(examples)

@@ -19,12 +19,14 @@ def brute_force(scores: list[float], reference: list[float]) -> list[float]:
     return [(1 + sum(r >= s for r in reference)) / (len(reference) + 1) for s in scores]
 
 
+@settings(deadline=None)
 @given(scores=score_lists, reference=references)
 def test_p_values_by_counting(scores: list[float], reference: list[float]) -> None:
     p_values = conformal_p_values(np.array(scores), np.array(reference))
     assert p_values.tolist() == pytest.approx(brute_force(scores, reference))
 
 
+@settings(deadline=None)
 @given(scores=score_lists, reference=references, level=st.floats(0.05, 0.6))
 def test_removed_means_a_small_p_value(
     scores: list[float], reference: list[float], level: float
@@ -68,7 +70,7 @@ def test_pareto_quantile_of_an_exponential_tail() -> None:
     assert pareto_quantile(reference, 1e-3) == pytest.approx(math.log(1000), rel=0.03)
 
 
-@settings(max_examples=60)
+@settings(max_examples=60, deadline=None)
 @given(scores=score_lists, reference=references, level=st.floats(0.1, 0.6))
 def test_false_discovery_rate_rule_is_benjamini_hochberg(
     scores: list[float], reference: list[float], level: float

@@ -57,6 +57,7 @@ def test_threshold_follows_the_unit_of_the_scores(rule: str, scale: float, shift
         assert (moved - shift) / scale == pytest.approx(plain, abs=5e-3)
 
 
+@settings(deadline=None)
 @given(
     value=st.floats(-1e6, 1e6),
     rows=st.integers(0, 50),

@@ -17,7 +17,7 @@ def quantiles(distribution: object, rows: int) -> np.ndarray:
     return distribution.ppf((np.arange(rows) + 0.5) / rows)  # type: ignore[attr-defined]
 
 
-@settings(max_examples=20)
+@settings(max_examples=20, deadline=None)
 @given(
     left=st.floats(0.3, 3),
     right=st.floats(0.3, 3),
@@ -46,7 +46,7 @@ def test_equal_scales_give_student_t() -> None:
     assert density == pytest.approx(student.logpdf(scores, 4, loc=2, scale=1.5))
 
 
-@settings(max_examples=20)
+@settings(max_examples=20, deadline=None)
 @given(rows=st.integers(1, 3000))
 def test_blocks_keep_count_sum_and_order(rows: int) -> None:
     scores = np.random.default_rng(rows).normal(size=rows)

@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import norm
 
@@ -13,6 +13,7 @@ from gradshield.threshold.gaussian import Component
 from gradshield.threshold.mixture import posterior_crossing, separation
 
 
+@settings(deadline=None)
 @given(
     weight=st.floats(0.2, 0.8), gap=st.floats(4, 20), sd=st.floats(0.5, 1.5), low=st.floats(-5, 5)
 )

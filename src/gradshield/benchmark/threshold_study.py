@@ -99,8 +99,8 @@ def run_threshold_study(
     Returns:
         One row for each rule, shape, share and size: ``harmless_lost`` and ``harmful_found`` (mean
         shares over the draws; None where there are no such rows), ``harmless_lost_worst`` (over
-        the draws), ``threshold`` (median; infinite = nothing removed) and ``draws``. A rule that needs a reference is left out
-        where there is none.
+        the draws), ``threshold`` (median; infinite = nothing removed) and ``draws``. A rule that
+        needs a reference is left out where there is none.
     """
     rows = []
     chosen, sizes = tuple(rules), tuple(sizes)

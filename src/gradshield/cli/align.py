@@ -36,6 +36,6 @@ def align_command(
     loaded = load_model(settings.model, dtype="float32", device=device, say=display.say)
     change = align(loaded, settings, out, display)
     display.say(
-        f"The adapter is in {out}; the cut kept {change.energy_kept:.0%} of the energy of the whole change. "
-        f"Check it with `gradshield check --model {settings.model} --adapter {out}`."
+        f"The adapter is in {out}; the cut kept {change.energy_kept:.0%} of the energy of the "
+        f"whole change. Check it with `gradshield check --model {settings.model} --adapter {out}`."
     )

@@ -39,9 +39,9 @@ def filter_command(
 ) -> None:
     """Score every row of DATA, choose a threshold, and write the kept and the removed rows.
 
-    The run folder then holds kept.*, removed.* and rejected.* in the format of DATA, with every
-    row unchanged; summary.md, decision.json and scores/*.parquet say why. An interrupted run goes
-    on with the same command. DATA itself is never touched.
+    The run folder then holds `kept.*`, `removed.*` and `rejected.*` in the format of DATA, with
+    every row unchanged; summary.md, decision.json and `scores/*.parquet` say why. An interrupted
+    run goes on with the same command. DATA itself is never touched.
 
     Example: gradshield filter train.jsonl --model ./my-chat-model --out runs/train
     """

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import sys
+import warnings
 from collections.abc import Callable
 from functools import wraps
 from typing import Annotated, Any
 
 import typer
 from rich.console import Console
+from transformers.utils import logging as transformers_logging
+from typer.exceptions import TyperException
 
 from gradshield import __version__
 from gradshield.cli.align import align_command
@@ -25,9 +29,8 @@ typer_app = typer.Typer(
         "Find and remove the finetuning examples that would erode a chat model's refusals.\n\n"
         "Start with `gradshield check --model M --data D`, then `gradshield filter D --model M "
         "--out RUN`. Exit codes: 0 done, 1 something to mend (one line says what), 2 rows were "
-        "rejected under --on-reject fail."
+        "rejected under --on-reject fail, 130 interrupted."
     ),
-    no_args_is_help=True,
     add_completion=False,
     rich_markup_mode="markdown",
     pretty_exceptions_enable=False,
@@ -91,4 +94,18 @@ for _name, _command in _COMMANDS.items():
 
 def app() -> None:
     """Run the command line; the exit codes are those of its help."""
-    typer_app()
+    _quieten_libraries()
+    try:
+        outcome = typer_app(sys.argv[1:] or ["--help"], standalone_mode=False)
+    except TyperException as mistyped:
+        # By itself Typer exits with 2 here, which means rejected rows with us.
+        _exit(f"Error: {mistyped.format_message()} See gradshield COMMAND --help.", 1)
+        sys.exit(1)
+    sys.exit(outcome if isinstance(outcome, int) else 0)
+
+
+def _quieten_libraries() -> None:
+    """Keep what other libraries say to developers off the user's screen."""
+    warnings.filterwarnings("ignore", category=FutureWarning)
+    transformers_logging.disable_progress_bar()
+    transformers_logging.set_verbosity_error()

@@ -30,7 +30,7 @@ def score_command(
     force: o.ForceOption = False,
     quiet: o.QuietOption = False,
 ) -> None:
-    """Score every row of DATA and write the scores to OUT/scores/*.parquet.
+    """Score every row of DATA and write the scores to `OUT/scores/*.parquet`.
 
     Go on with `gradshield threshold RUN` and `gradshield apply RUN`, as often as you like: they
     take seconds and need no model.

@@ -158,4 +158,3 @@ def _conversation(row: SourceRow, read: Callable[[dict[str, Any]], Conversation]
     if row.value is None:
         raise Rejection("invalid_json", row.error or f"{row.place} could not be parsed")
     return read(row.value)
-

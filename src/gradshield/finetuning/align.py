@@ -15,11 +15,13 @@ from pathlib import Path
 
 import torch
 import yaml
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from torch import Tensor
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
+from transformers.pytorch_utils import Conv1D
 
 from gradshield.data.tokenization import TokenizedExample
+from gradshield.errors import UserError
 from gradshield.evaluation.generation import generate_answers
 from gradshield.finetuning.compression import LowRankChange, compress_change, save_as_adapter
 from gradshield.finetuning.supervised import TrainingSettings, continue_adapter, finetune
@@ -77,10 +79,21 @@ class AlignmentRows:
 
 
 def load_recipe(path: Path | None = None) -> AlignmentRecipe:
-    """Read a recipe file, or the packaged one."""
+    """Read a recipe file, or the packaged one.
+
+    Raises:
+        UserError: The file cannot be read, or is no recipe.
+    """
     packaged = files("gradshield.finetuning") / "recipes" / "align.yaml"
-    text = (path or packaged).read_text(encoding="utf-8")
-    return AlignmentRecipe.model_validate(yaml.safe_load(text))
+    try:
+        text = (path or packaged).read_text(encoding="utf-8")
+        return AlignmentRecipe.model_validate(yaml.safe_load(text))
+    except ValidationError as fault:
+        first = fault.errors()[0]
+        field = ".".join(map(str, first["loc"])) or "the whole"
+        raise UserError(f"{path} is no alignment recipe: {field}: {first['msg']}.") from fault
+    except (OSError, ValueError, yaml.YAMLError) as fault:
+        raise UserError(f"The alignment recipe {path} cannot be read ({fault}).") from fault
 
 
 def alignment_rows(
@@ -142,19 +155,22 @@ def align(
     Args:
         loaded: The model to start from, float32; it ends with the weights that it came with.
         recipe: What to train on and how.
-        adapter_folder: Where the PEFT adapter goes.
+        adapter_folder: Where the PEFT adapter goes; an adapter that is there is replaced.
         progress: Told how far it is.
 
     Returns:
         The compressed change of the first stage, with the share of energy that it kept.
+
+    Raises:
+        UserError: The adapter folder holds other files, or TRL is not installed.
     """
+    _check_replaceable(adapter_folder)
     model, tokenizer = loaded.model, loaded.tokenizer
     rows = alignment_rows(loaded, recipe, progress)
     before = _weights(model)
     progress.say("Stage 1: training the linear layers whole.")
     finetune(model, tokenizer, rows.of_stage(recipe.whole), recipe.whole.training)
-    change = {name: weight - before[name] for name, weight in _weights(model).items()}
-    compressed = compress_change(change, recipe.adapter_bytes // BYTES_PER_NUMBER)
+    compressed = compress_change(_change(model, before), recipe.adapter_bytes // BYTES_PER_NUMBER)
     save_as_adapter(compressed, adapter_folder, recipe.model)
     _restore(model, before)
     progress.say("Stage 2: training the adapter further.")
@@ -163,10 +179,26 @@ def align(
     return compressed
 
 
+def _check_replaceable(folder: Path) -> None:
+    """Refuse, before any training, a folder that the adapter would wipe out."""
+    if folder.exists() and not (folder / "adapter_config.json").is_file() and any(folder.iterdir()):
+        raise UserError(f"{folder} exists and is no adapter folder: name another --out.")
+
+
 def _weights(model: PreTrainedModel) -> dict[str, Tensor]:
     """Copies of the weights of the block linear layers, by layer name."""
     layers = block_linear_layers(model)
     return {name: layer.weight.detach().clone() for name, layer in layers.items()}
+
+
+def _change(model: PreTrainedModel, before: dict[str, Tensor]) -> dict[str, Tensor]:
+    """By layer name, how its weight has changed, always as [out, in]."""
+    layers = block_linear_layers(model)
+    change = {name: layer.weight.detach() - before[name] for name, layer in layers.items()}
+    return {
+        name: delta.T if isinstance(layers[name], Conv1D) else delta
+        for name, delta in change.items()
+    }
 
 
 @torch.no_grad()

@@ -109,9 +109,11 @@ def continue_adapter(
 
     adapted = PeftModel.from_pretrained(model, str(adapter_folder), is_trainable=True)
     trained = _train(adapted, tokenizer, examples, settings, None)
+    # No embedding was trained; asked to find that out by itself, PEFT would look on the hub.
+    state = get_peft_model_state_dict(trained, save_embedding_layers=False)
     tensors = {
         name: tensor.detach().to("cpu", torch.float16).contiguous()
-        for name, tensor in get_peft_model_state_dict(trained).items()
+        for name, tensor in state.items()
     }
     with written_whole(adapter_folder / "adapter_model.safetensors") as draft:
         save_file(tensors, draft, metadata={"format": "pt"})

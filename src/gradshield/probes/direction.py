@@ -73,9 +73,11 @@ def proxy_gradient(
         for start in range(0, len(prompts), PROBE_BATCH):
             batch = prompts[start : start + PROBE_BATCH]
             share = proxy.values(model, tokenizer, batch).sum() / len(prompts)
-            gradients = torch.autograd.grad(share, weights, materialize_grads=True)
-            for total, gradient in zip(sums, gradients, strict=True):
-                total.add_(gradient)
+            # A layer that the model does not run (a part for images, say) leaves zeros.
+            if share.requires_grad:
+                gradients = torch.autograd.grad(share, weights, materialize_grads=True)
+                for total, gradient in zip(sums, gradients, strict=True):
+                    total.add_(gradient)
             value += float(share.detach())
             if progress is not None:
                 progress(len(batch))

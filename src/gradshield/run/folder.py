@@ -113,13 +113,16 @@ class RunFolder:
                 f"{self.path} holds a run of other inputs ({_difference(found, identity)}). "
                 "Name another --out, or start over there with --force."
             )
-        if found is None and self.path.exists() and any(self.path.iterdir()):
+        if found is None and self._holds_something():
             raise UserError(f"{self.path} exists and is no run folder: name another --out.")
         if found is not None:
             shutil.rmtree(self.path)
         self.path.mkdir(parents=True, exist_ok=True)
         write_json(self.provenance, {"identity": identity, **record})
         return False
+
+    def _holds_something(self) -> bool:
+        return self.path.is_file() or (self.path.exists() and any(self.path.iterdir()))
 
     def _found_identity(self) -> dict[str, Any] | None:
         if not self.provenance.is_file():

@@ -97,8 +97,6 @@ def _mixture_starts(values: FloatArray, weights: FloatArray) -> list[FloatArray]
     for lower_share in (0.5, 0.8, 0.97):
         below = values[shares <= lower_share]
         above = values[shares > lower_share]
-        if below.size < 2 or above.size < 2:
-            continue
         centre, spread = median_and_spread(below)
         gap = max(float(np.median(above)) - centre, 0.4)
         log_spread = math.log(max(spread, 0.06))

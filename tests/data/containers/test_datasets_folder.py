@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from importlib import import_module
 from pathlib import Path
 
 import datasets
@@ -28,11 +29,6 @@ VALUES = [
     }
     for i in range(6)
 ]
-
-
-@pytest.fixture(autouse=True)
-def no_progress_bars() -> None:
-    datasets.disable_progress_bars()
 
 
 def made() -> Dataset:
@@ -94,9 +90,14 @@ def test_an_earlier_subset_is_replaced_but_no_other_folder(tmp_path: Path) -> No
     assert (other / "precious.txt").read_text() == "mine"
 
 
-def test_progress_bars_are_as_they_were(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+def test_progress_bars_are_as_they_were(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
     made().save_to_disk(tmp_path / "saved")
-    datasets.enable_progress_bars()
+    # The suite's environment has them off; here they are as a user finds them.
+    bars = import_module("datasets.utils.tqdm")
+    monkeypatch.setattr(bars, "HF_DATASETS_DISABLE_PROGRESS_BARS", None)
+    monkeypatch.setattr(bars, "_hf_datasets_progress_bars_disabled", False)
     FOLDER.write_subset(tmp_path / "saved", [0], tmp_path / "subset")
     assert not datasets.are_progress_bars_disabled()
     assert "Saving" not in capfd.readouterr().err

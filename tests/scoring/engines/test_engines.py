@@ -42,21 +42,25 @@ def scores(
     return {score.row: score for batch in engine(model, direction, batches) for score in batch}
 
 
+def loss_gradient(
+    model: PreTrainedModel, direction: Direction, example: TokenizedExample
+) -> dict[str, torch.Tensor]:
+    """Gradient of the mean loss by the weights of the direction, by layer name."""
+    weights = [model.get_parameter(f"{name}.weight") for name in direction.tensors]
+    gradients = torch.autograd.grad(full_logits_loss(model, example), weights)
+    return dict(zip(direction.tensors, gradients, strict=True))
+
+
 def fihs_by_autograd(
-    model: PreTrainedModel, direction: Direction, examples: Sequence[TokenizedExample]
-) -> list[float]:
+    model: PreTrainedModel, direction: Direction, example: TokenizedExample
+) -> float:
     """-<grad l, g> / |g|, from the definition."""
-    weights = [model.get_submodule(name).weight for name in direction.tensors]
+    gradient = loss_gradient(model, direction, example)
     length = sum(float(tensor.square().sum()) for tensor in direction.tensors.values()) ** 0.5
-    values = []
-    for example in examples:
-        gradients = torch.autograd.grad(full_logits_loss(model, example), weights)  # type: ignore[arg-type]
-        product = sum(
-            float((gradient * tensor).sum())
-            for gradient, tensor in zip(gradients, direction.tensors.values(), strict=True)
-        )
-        values.append(-product / length)
-    return values
+    product = sum(
+        float((gradient[name] * tensor).sum()) for name, tensor in direction.tensors.items()
+    )
+    return -product / length
 
 
 @pytest.mark.parametrize("tied", [False, True], ids=["untied", "tied"])
@@ -65,7 +69,7 @@ def test_per_example_is_the_definition(tied: bool) -> None:
     direction = random_direction(model)
     examples = mixed_examples()
     found = scores(PerExample(), model, direction, [examples[:3], examples[3:]])
-    expected = fihs_by_autograd(model, direction, examples)
+    expected = [fihs_by_autograd(model, direction, example) for example in examples]
     assert [found[row].fihs for row in range(len(examples))] == pytest.approx(
         expected, rel=1e-4, abs=1e-6
     )
@@ -171,42 +175,41 @@ def test_float32_is_scored_by_finite_differences() -> None:
     assert ENGINES[default_engine(torch.float32)].name == "finite_difference"
 
 
+def unsafety(model: PreTrainedModel, prompts: Sequence[str]) -> float:
+    """S of the proxy below, the textbook way."""
+    total = 0.0
+    for prompt in prompts:
+        text = f"<|im_start|>user\n{prompt}<|im_end|>\n<|im_start|>assistant\n"
+        ids = chat_tokenizer()(text, return_tensors="pt", add_special_tokens=False)["input_ids"]
+        last = model(ids).logits[0, -1]
+        total += float(last[100] - last[101])
+    return total / len(prompts)
+
+
+@torch.no_grad()
+def unsafety_after(
+    model: PreTrainedModel, gradient: dict[str, torch.Tensor], eta: float, prompts: Sequence[str]
+) -> float:
+    """S after the step theta - eta gradient; the model is put back."""
+    for name, part in gradient.items():
+        model.get_parameter(f"{name}.weight").sub_(eta * part)
+    value = unsafety(model, prompts)
+    for name, part in gradient.items():
+        model.get_parameter(f"{name}.weight").add_(eta * part)
+    return value
+
+
 def test_a_step_on_an_example_changes_the_proxy_by_its_score() -> None:
     # S(theta - eta grad l) - S(theta + eta grad l) = 2 eta FIHS |g| + O(eta^3).
     model = tiny_llama().double()
-    tokenizer = chat_tokenizer()
     proxy = FirstToken(compliant=100, refusing=101)
     prompts = ["Name a river.", "Reply as file"]
-    direction = proxy_gradient(model, tokenizer, proxy, prompts)
-
-    def unsafety() -> float:
-        total = 0.0
-        for prompt in prompts:
-            ids = tokenizer.apply_chat_template(
-                [{"role": "user", "content": prompt}],
-                add_generation_prompt=True,
-                return_tensors="pt",
-                return_dict=True,
-            )["input_ids"]
-            with torch.no_grad():
-                last = model(ids).logits[0, -1]
-            total += float(last[100] - last[101])
-        return total / len(prompts)
-
-    weights = [model.get_submodule(name).weight for name in direction.tensors]
+    direction = proxy_gradient(model, chat_tokenizer(), proxy, prompts)
+    eta = 1e-4
     for example in mixed_examples()[:4]:
         [[score]] = PerExample()(model, direction, [[example]])
-        gradients = torch.autograd.grad(full_logits_loss(model, example), weights)  # type: ignore[arg-type]
-
-        def after_step(eta: float) -> float:
-            with torch.no_grad():
-                for weight, gradient in zip(weights, gradients, strict=True):
-                    weight -= eta * gradient
-                value = unsafety()
-                for weight, gradient in zip(weights, gradients, strict=True):
-                    weight += eta * gradient
-            return value
-
-        eta = 1e-4
-        change = after_step(eta) - after_step(-eta)
-        assert change == pytest.approx(2 * eta * score.fihs * direction.norm, rel=1e-2)
+        gradient = loss_gradient(model, direction, example)
+        raised = unsafety_after(model, gradient, eta, prompts)
+        lowered = unsafety_after(model, gradient, -eta, prompts)
+        expected = 2 * eta * score.fihs * direction.norm
+        assert raised - lowered == pytest.approx(expected, rel=1e-2)

@@ -22,6 +22,8 @@ from gradshield.scoring.batching import batches_by_length
 
 NEW_TOKENS = 48
 PROMPTS_PER_SET = 100
+PROMPTS_BEFORE = 40
+"""The original model answers nearly everything at full length; fewer prompts show that."""
 ATTACK_SETS = ("advbench", "malicious_instruct", "strongreject")
 MODELS = ("builtin:smollm2", "builtin:smollm2-aligned")
 
@@ -51,7 +53,9 @@ def run(public_data: Path, progress: Progress) -> StudyResult:
     perplexity: dict[str, float] = {}
     for name in MODELS:
         loaded = load_model(name, say=progress.say)
-        for set_name, prompts in sets.items():
+        for set_name, all_prompts in sets.items():
+            before = name == MODELS[0] and set_name != "ordinary_test"
+            prompts = spread(all_prompts, PROMPTS_BEFORE) if before else all_prompts
             with progress.track(f"{name}: {set_name}", len(prompts), "prompts") as advance:
                 answers = generate_answers(
                     loaded.model,

@@ -29,7 +29,7 @@ TRAINING = TrainingSettings(
     warmup_steps=5,
     lora=LoraSettings(rank=16, alpha=32),
 )
-TEST_ROWS = 100
+TEST_ROWS = 60
 MAX_LENGTH = 256
 
 

@@ -47,8 +47,6 @@ class SafetyProxy(Protocol):
 class ProxyMaker(Protocol):
     """Builds a proxy for one model; the own answers serve to calibrate it."""
 
-    def __call__(
-        self, tokenizer: PreTrainedTokenizerBase, own_answers: OwnAnswers
-    ) -> SafetyProxy:
+    def __call__(self, tokenizer: PreTrainedTokenizerBase, own_answers: OwnAnswers) -> SafetyProxy:
         """Make the proxy for the model that the tokenizer and the answers belong to."""
         ...

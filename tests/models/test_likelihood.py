@@ -1,0 +1,98 @@
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import pytest
+import torch
+from torch.nn import functional
+from transformers import PreTrainedModel
+
+from gradshield.data.tokenization import TokenizedExample
+from gradshield.models.likelihood import first_response_logits, response_token_losses
+from gradshield.models.prompts import prompt_token_ids
+from tests.tiny_models import (
+    OneLayerModel,
+    chat_example,
+    chat_tokenizer,
+    losses,
+    mixed_examples,
+    tiny_gpt2,
+    tiny_llama,
+)
+
+
+@torch.no_grad()
+def mean_losses(model: PreTrainedModel, examples: Sequence[TokenizedExample]) -> list[float]:
+    return [float(loss.mean()) for loss in response_token_losses(model, examples)]
+
+
+@pytest.mark.parametrize(
+    "model", [tiny_llama(), tiny_llama(tied=True), tiny_gpt2()], ids=["llama", "tied", "gpt2"]
+)
+def test_equals_the_cross_entropy_over_all_logits(model: PreTrainedModel) -> None:
+    assert mean_losses(model, mixed_examples()) == pytest.approx(
+        losses(mixed_examples(), model), rel=1e-5
+    )
+
+
+def test_gives_one_loss_a_response_token_in_their_order() -> None:
+    model = tiny_llama()
+    # Two assistant turns: the response tokens are at 2, 3 and 6.
+    ids = (9, 40, 41, 42, 43, 44, 45, 46)
+    mask = (False, False, True, True, False, False, True, False)
+    example = TokenizedExample(0, ids, mask, truncated=False)
+    [found] = response_token_losses(model, [example])
+    with torch.no_grad():
+        logits = model(torch.tensor([ids])).logits[0]
+    expected = [-functional.log_softmax(logits[place - 1], -1)[ids[place]] for place in (2, 3, 6)]
+    assert found.tolist() == pytest.approx(torch.stack(expected).tolist(), rel=1e-5)
+    assert found.dtype == torch.float32
+
+
+def test_the_end_of_turn_token_counts_though_padding_is_the_same_token() -> None:
+    tokenizer = chat_tokenizer()
+    assert tokenizer.pad_token_id == tokenizer.eos_token_id
+    short, long = chat_example(0, "Hi", "Hello"), chat_example(1, "Hi", "Hello Hello Hello Hello")
+    assert short.input_ids[-1] == tokenizer.eos_token_id
+    model = tiny_llama()
+    together = response_token_losses(model, [short, long])
+    assert [len(loss) for loss in together] == [short.response_tokens, long.response_tokens]
+    [alone] = response_token_losses(model, [short])
+    assert together[0].tolist() == pytest.approx(alone.tolist(), rel=1e-5)
+
+
+def test_token_zero_is_a_token_like_any_other() -> None:
+    # The batch is filled up with zeros, which must not be taken for text nor the reverse.
+    model = tiny_llama()
+    zeros = TokenizedExample(0, (9, 0, 0, 0), (False, True, True, True), truncated=False)
+    [together, _] = response_token_losses(model, [zeros, mixed_examples()[3]])
+    assert float(together.detach().mean()) == pytest.approx(losses([zeros], model)[0], rel=1e-5)
+
+
+def test_a_model_that_cannot_leave_logits_out_works_too() -> None:
+    torch.manual_seed(0)
+    model = OneLayerModel(torch.randn(5, 3), torch.randn(5, 3))
+    examples = [
+        TokenizedExample(0, (0, 1, 2), (False, True, True), truncated=False),
+        TokenizedExample(1, (3, 4, 4, 0, 1), (False, False, True, False, True), truncated=False),
+    ]
+    assert mean_losses(model, examples) == pytest.approx(losses(examples, model), rel=1e-5)
+
+
+def test_losses_can_be_differentiated() -> None:
+    model = tiny_llama()
+    sum(loss.sum() for loss in response_token_losses(model, mixed_examples())).backward()
+    gradient = model.model.layers[0].self_attn.q_proj.weight.grad
+    assert gradient is not None
+    assert float(gradient.abs().sum()) > 0
+
+
+def test_first_response_logits_are_those_after_the_generation_prompt() -> None:
+    model, tokenizer = tiny_llama(), chat_tokenizer()
+    prompts = ["Hi", "Name a river, or two, or three."]
+    found = first_response_logits(model, tokenizer, prompts)
+    for prompt, logits in zip(prompts, found, strict=True):
+        text = f"<|im_start|>user\n{prompt}<|im_end|>\n<|im_start|>assistant\n"
+        ids = tokenizer(text, return_tensors="pt", add_special_tokens=False)["input_ids"]
+        assert prompt_token_ids(tokenizer, prompt) == ids[0].tolist()
+        torch.testing.assert_close(logits, model(ids).logits[0, -1])

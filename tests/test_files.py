@@ -1,0 +1,86 @@
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+
+import pytest
+
+from gradshield.files import sha256_of, write_text, written_whole
+
+
+def test_a_file_takes_its_place_when_the_block_succeeds(tmp_path: Path) -> None:
+    target = tmp_path / "new" / "a.txt"
+    with written_whole(target) as draft:
+        draft.write_text("one")
+        assert not target.exists()
+    assert target.read_text() == "one"
+    assert [path.name for path in target.parent.iterdir()] == ["a.txt"]
+
+
+def test_a_fault_leaves_the_old_file_and_no_draft(tmp_path: Path) -> None:
+    target = tmp_path / "a.txt"
+    target.write_text("old")
+
+    def interrupted() -> None:
+        with written_whole(target) as draft:
+            draft.write_text("half")
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        interrupted()
+    assert target.read_text() == "old"
+    assert [path.name for path in tmp_path.iterdir()] == ["a.txt"]
+
+
+def test_a_folder_replaces_the_old_one_whole(tmp_path: Path) -> None:
+    target = tmp_path / "folder"
+    target.mkdir()
+    (target / "old").touch()
+    with written_whole(target) as draft:
+        draft.mkdir()
+        (draft / "new").touch()
+        assert (target / "old").exists()
+    assert [path.name for path in target.iterdir()] == ["new"]
+    assert [path.name for path in tmp_path.iterdir()] == ["folder"]
+
+
+def test_a_fault_leaves_the_old_folder(tmp_path: Path) -> None:
+    target = tmp_path / "folder"
+    target.mkdir()
+    (target / "old").touch()
+
+    def interrupted() -> None:
+        with written_whole(target) as draft:
+            draft.mkdir()
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        interrupted()
+    assert [path.name for path in target.iterdir()] == ["old"]
+
+
+def test_text_is_utf8(tmp_path: Path) -> None:
+    write_text(tmp_path / "a", "é🤗\n")
+    assert (tmp_path / "a").read_bytes() == "é🤗\n".encode()
+
+
+def test_the_hash_of_a_file_is_that_of_its_bytes(tmp_path: Path) -> None:
+    # Longer than one block of reading.
+    content = b"0123456789" * 200_000
+    (tmp_path / "a").write_bytes(content)
+    assert sha256_of(tmp_path / "a") == hashlib.sha256(content).hexdigest()
+
+
+def test_the_hash_of_a_folder_sees_contents_names_and_nothing_else(tmp_path: Path) -> None:
+    def folder(name: str, entries: dict[str, str]) -> str:
+        for place, content in entries.items():
+            path = tmp_path / name / place
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(content)
+        return sha256_of(tmp_path / name)
+
+    original = folder("1", {"a": "x", "sub/b": "y"})
+    assert folder("2", {"sub/b": "y", "a": "x"}) == original
+    assert folder("3", {"a": "x", "sub/b": "z"}) != original
+    assert folder("4", {"a": "x", "sub/c": "y"}) != original
+    assert folder("5", {"a": "x", "b": "y"}) != original
