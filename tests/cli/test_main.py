@@ -137,6 +137,21 @@ def test_keep_puts_rejected_rows_in_their_place(model_folder: Path, tmp_path: Pa
     assert split_file(run / "kept.jsonl") == [line for line in lines if line not in removed]
 
 
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("filter", "a.jsonl", "--out", "run", "--treshold", "paper"), "--treshold"),
+        (("filter", "a.jsonl"), "--out"),
+        (("filter", "a.jsonl", "--out", "run", "--max-length", "many"), "--max-length"),
+        (("fliter", "a.jsonl"), "fliter"),
+    ],
+)
+def test_a_mistyped_command_is_not_taken_for_rejected_rows(
+    arguments: tuple[str, ...], words: str
+) -> None:
+    _fails(gradshield(*arguments), words, "--help")
+
+
 COMMANDS = {
     "filter": ("kept.*", "removed.*", "rejected.*", "decision.json"),
     "check": ("Writes no file",),
@@ -162,6 +177,7 @@ def test_help_lists_every_command_and_the_exit_codes() -> None:
     assert outcome.code == 0
     assert all(command in outcome.out for command in COMMANDS)
     assert "Exit codes" in outcome.out
+    assert gradshield() == outcome
 
 
 def test_version() -> None:

