@@ -48,12 +48,13 @@ def _scores(folder: Path) -> dict[str, bytes]:
     return {path.name: path.read_bytes() for path in sorted((folder / "scores").iterdir())}
 
 
+@pytest.mark.parametrize("engine", ["finite_difference", "per_example"])
 def test_interrupted_scoring_goes_on_and_ends_the_same(
-    short_parts: pytest.MonkeyPatch, model_folder: Path, tmp_path: Path
+    short_parts: pytest.MonkeyPatch, model_folder: Path, tmp_path: Path, engine: str
 ) -> None:
     data = mixed_jsonl(tmp_path / "mixed.jsonl")
     run, whole = tmp_path / "run", tmp_path / "whole"
-    options = ("-m", model_folder, *RULE)
+    options = ("-m", model_folder, "--engine", engine, *RULE)
 
     # First call: the reference; second: part 0; the third, part 1, is stopped.
     first = _counted(short_parts, stop_at_call=3)
