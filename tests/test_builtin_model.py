@@ -48,7 +48,9 @@ def test_refuses_harmful_and_answers_ordinary_prompts(loaded: LoadedModel) -> No
     assert sum(refused[6:]) <= 1
 
 
-def test_engines_agree_and_a_refusal_scores_below_zero(loaded: LoadedModel, direction: Direction) -> None:
+def test_engines_agree_and_a_refusal_scores_below_zero(
+    loaded: LoadedModel, direction: Direction
+) -> None:
     examples = [
         prompt_response_example(
             prompt_token_ids(loaded.tokenizer, prompt),

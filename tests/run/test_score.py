@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import shutil
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -24,6 +25,7 @@ from gradshield.run.score import score
 from gradshield.run.threshold import read_reference, read_scores
 from gradshield.scoring.engines import PerExample
 from gradshield.scoring.engines.base import ExampleScore
+from gradshield.scoring.score import score_examples
 from tests.run.data_files import good_rows, split_file, write_jsonl
 
 pytestmark = pytest.mark.filterwarnings("ignore:This model answers")
@@ -118,6 +120,26 @@ def test_stored_direction_is_the_one_that_scores(
     batches = [[example] for example in data_read.examples]
     expected = [batch[0].fihs for batch in PerExample()(loaded.model, direction, batches)]
     assert [line["fihs"] for line in read_scores(folder)] == pytest.approx(expected, rel=1e-6)
+
+
+def test_a_run_that_goes_on_sums_over_layers_in_the_same_order(
+    model_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A file keeps layers in another order than the model: sums could round differently."""
+    orders: list[list[str]] = []
+
+    def listening(loaded: Any, direction: Any, examples: Any, **options: Any) -> Any:
+        orders.append(list(direction.tensors))
+        return score_examples(loaded, direction, examples, **options)
+
+    monkeypatch.setattr(score_step, "score_examples", listening)
+    data = write_jsonl(tmp_path / "data.jsonl", good_rows(4))
+    folder = RunFolder(tmp_path / "run")
+    score(_config(data, model_folder), folder, Silent())
+    shutil.rmtree(folder.scores)
+    score(_config(data, model_folder), folder, Silent())
+    assert len(orders) == 3
+    assert orders[0] == orders[1] == orders[2]
 
 
 def test_benign_part_and_modules_reach_the_direction(model_folder: Path, tmp_path: Path) -> None:

@@ -4,6 +4,8 @@ import math
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from scipy.integrate import trapezoid
 from scipy.stats import norm
 
@@ -83,3 +85,27 @@ def test_without_a_usable_reference_the_scores_decide_alone(reference: object) -
     decision = decide(scores, reference)  # type: ignore[arg-type]
     assert decision.threshold == decide(scores, rule="heavy_tailed").threshold
     assert "no usable reference" in decision.reason
+
+
+@pytest.mark.parametrize("rows", [240, 2000])
+def test_a_group_that_only_the_reference_has_costs_no_harmless_rows(rows: int) -> None:
+    reference = np.r_[normal_rows(-5, 0.5, 30), normal_rows(0, 1, 270)]
+    scores = normal_rows(0, 1, rows)
+    assert np.mean(scores >= decide(scores, reference).threshold) <= 0.03
+
+
+@settings(max_examples=15, deadline=None)
+@given(
+    shift=st.floats(-3, 3),
+    sd=st.floats(0.2, 3),
+    share=st.sampled_from([0.0, 0.1, 0.6]),
+    level=st.sampled_from([0.005, 0.02, 0.1]),
+)
+def test_threshold_is_never_below_the_calibrated_one(
+    shift: float, sd: float, share: float, level: float
+) -> None:
+    harmful = round(200 * share)
+    scores = np.r_[normal_rows(shift, sd, 200 - harmful), normal_rows(4, 2, max(harmful, 1))]
+    calibrated = decide(scores, REFERENCE, rule="calibrated", level=level).threshold
+    adaptive = decide(scores, REFERENCE, level=level).threshold
+    assert adaptive >= calibrated - 1e-9

@@ -26,7 +26,10 @@ class AdaptiveRule:
     1. The null is the distribution of harmless reference scores; it may be moved and stretched
        to fit the scores at hand (an empirical null, Efron, JASA 2004) while a group above it takes
        up harmful rows.
-    2. The threshold is the (1 - level) conformal quantile of the reference, moved likewise.
+    2. The threshold is the (1 - level) conformal quantile of the reference, moved likewise but
+       never down: harmless rows of another shape, or without a group that the reference has, can
+       pass for a lower null plus harm. So the rule loses no more than ``calibrated`` does, and
+       keeps its guarantee.
     3. If a group above was found, the threshold rises as long as a row just above it is harmful
        with a probability below 10 %: clearly separated groups then cost no harmless rows.
 
@@ -46,13 +49,15 @@ class AdaptiveRule:
         null = estimate_null(reference)
         fit = fit_aligned_null(scores, null)
         quantile, extrapolated = null_quantile(reference, level)
-        start = fit.shift + fit.scale * (quantile - null.centre) / null.spread
+        at_rest = (quantile - null.centre) / null.spread
+        start = max(at_rest, fit.shift + fit.scale * at_rest)
         threshold = null.centre + null.spread * _raise_into_gap(start, fit, null)
         diagnostics: dict[str, Any] = {
             **asdict(fit),
             "reference_rows": reference.size,
             "reference_centre": null.centre,
             "reference_spread": null.spread,
+            "calibrated_threshold": quantile,
             "warnings": _warnings(fit, extrapolated),
         }
         return Decision(threshold, self.name, _reason(fit, reference.size, level), diagnostics)
@@ -60,16 +65,14 @@ class AdaptiveRule:
 
 def _reason(fit: AlignedFit, reference_rows: int, level: float) -> str:
     null = (
-        f"{reference_rows} harmless reference rows, moved by {fit.shift:+.2f} sd and stretched "
-        f"{fit.scale:.2f} times to fit this data"
+        f"what {100 * level:g} % of {reference_rows} harmless reference rows exceed (this data's "
+        f"harmless rows lie {fit.shift:+.2f} sd from them and are {fit.scale:.2f} times as wide)"
     )
     if fit.upper is None:
-        return (
-            f"the threshold is what {100 * level:g} % of the null exceed: {null}; no group above."
-        )
+        return f"no group above the harmless rows; the threshold is {null}."
     return (
-        f"a group above the null holds {100 * fit.upper_weight:.1f} % of the rows; the threshold "
-        f"is at or above what {100 * level:g} % of the null exceed: {null}."
+        f"a group above the harmless rows holds {100 * fit.upper_weight:.1f} % of all; the "
+        f"threshold is at or above {null}."
     )
 
 

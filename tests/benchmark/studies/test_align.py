@@ -23,9 +23,8 @@ def _answers(*texts: str) -> list[Answer]:
 def test_share_refused_over_all_of_a_set() -> None:
     prompts = [PublicPrompt("a", "x"), PublicPrompt("b", "y"), PublicPrompt("c", "x")]
     rows = align.refusal_rows("m", "advbench", prompts, _answers(REFUSAL, ANSWER, ANSWER))
-    assert rows == [
-        {"model": "m", "set": "advbench", "kind": "all", "prompts": 3, "refused": 1 / 3}
-    ]
+    shares = {"refused": 1 / 3, "complied": 2 / 3}
+    assert rows == [{"model": "m", "set": "advbench", "kind": "all", "prompts": 3, **shares}]
 
 
 def test_share_refused_by_kind_for_xstest() -> None:
@@ -37,7 +36,7 @@ def test_share_refused_by_kind_for_xstest() -> None:
 def test_bars_take_the_aligned_model() -> None:
     sets = ("own_test", *align.ATTACK_SETS, "ordinary_test", "xstest_safe")
     rows = [
-        {"model": model, "set": name, "kind": "all", "refused": refused}
+        {"model": model, "set": name, "kind": "all", "refused": refused, "complied": 1 - refused}
         for model, refused in zip(align.MODELS, (0.0, 1.0), strict=True)
         for name in sets
     ]
