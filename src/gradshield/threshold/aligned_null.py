@@ -55,8 +55,8 @@ def fit_aligned_null(scores: FloatArray, null: NullDensity) -> AlignedFit:
     weights = weights * (effective_rows / scores.size)
 
     def prior(parameters: FloatArray) -> float:
-        shift, log_scale = parameters[:2] / (SHIFT_PRIOR, LOG_SCALE_PRIOR)
-        return float(shift**2 + log_scale**2) / 2
+        shift, log_scale = float(parameters[0]), float(parameters[1])
+        return ((shift / SHIFT_PRIOR) ** 2 + (log_scale / LOG_SCALE_PRIOR) ** 2) / 2
 
     def null_loss(parameters: FloatArray) -> float:
         density = null.log_density(values, parameters[0], math.exp(parameters[1]))

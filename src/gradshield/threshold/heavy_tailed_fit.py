@@ -79,8 +79,8 @@ def fit_heavy_tailed(scores: FloatArray) -> HeavyTailedFits:
 
 
 def _null(parameters: FloatArray) -> TwoPieceT:
-    left, right, freedom = np.exp(parameters[1:4])
-    return TwoPieceT(float(parameters[0]), float(left), float(right), float(freedom))
+    mode, left, right, freedom = parameters[:4].tolist()
+    return TwoPieceT(mode, math.exp(left), math.exp(right), math.exp(freedom))
 
 
 def _mixture(parameters: FloatArray) -> tuple[TwoPieceT, TwoPieceT, float]:

@@ -10,8 +10,8 @@ from scipy.optimize import minimize
 
 from gradshield.threshold.rule import FloatArray
 
-# Relative; losses are some thousand nats at most, and evidence is judged in whole nats.
-TOLERANCE = 1e-7
+# Relative to a loss of up to some 10,000 nats; evidence is judged in whole nats.
+TOLERANCE = 1e-6
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,6 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.special import gammaln
 from scipy.stats import t as student
 
 from gradshield.threshold.rule import FloatArray
@@ -28,13 +27,14 @@ class TwoPieceT:
     def log_density(self, scores: FloatArray) -> FloatArray:
         """Natural log of the density at each score, shape (rows,)."""
         distance = scores - self.mode
-        squared = (distance / np.where(distance < 0, self.left, self.right)) ** 2
+        inverse = np.where(distance < 0, 1 / self.left, 1 / self.right)
         constant = (
             math.log(2 / (self.left + self.right))
-            + float(gammaln((self.freedom + 1) / 2) - gammaln(self.freedom / 2))
+            + math.lgamma((self.freedom + 1) / 2)
+            - math.lgamma(self.freedom / 2)
             - 0.5 * math.log(self.freedom * math.pi)
         )
-        tail = (self.freedom + 1) / 2 * np.log1p(squared / self.freedom)
+        tail = (self.freedom + 1) / 2 * np.log1p((distance * inverse) ** 2 / self.freedom)
         return np.asarray(constant - tail, dtype=np.float64)
 
     def upper_quantile(self, level: float) -> float:
