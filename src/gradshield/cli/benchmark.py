@@ -19,7 +19,7 @@ def benchmark_command(
     study: Annotated[str, typer.Argument(help=f"One of {', '.join(STUDIES)}.")],
     public_data: Annotated[
         Path, typer.Option(help="Folder of the public data sets (AdvBench, XSTest, SST-2, …).")
-    ] = Path("../shared/data"),
+    ] = Path("public-data"),
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder of the result files.")] = Path(
         "benchmarks/results"
     ),
