@@ -59,6 +59,14 @@ def test_a_fault_leaves_the_old_folder(tmp_path: Path) -> None:
     assert [path.name for path in target.iterdir()] == ["old"]
 
 
+def test_a_file_is_as_readable_as_any_other_new_file(tmp_path: Path) -> None:
+    with written_whole(tmp_path / "target") as draft:
+        draft.write_text("x")
+        draft.chmod(0o600)  # as the safetensors library leaves it
+    (tmp_path / "plain").write_text("x")
+    assert (tmp_path / "target").stat().st_mode == (tmp_path / "plain").stat().st_mode
+
+
 def test_text_is_utf8(tmp_path: Path) -> None:
     write_text(tmp_path / "a", "é🤗\n")
     assert (tmp_path / "a").read_bytes() == "é🤗\n".encode()

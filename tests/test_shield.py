@@ -161,7 +161,7 @@ def test_a_loaded_model_needs_its_tokenizer(loaded: LoadedModel) -> None:
 
 
 def test_a_name_is_loaded(model_folder: Path) -> None:
-    fresh = GradShield(str(model_folder))
+    fresh = GradShield(model_folder)
     assert fresh.loaded.name == str(model_folder)
     assert not fresh.loaded.model.training
     with pytest.raises(UserError, match="no model folder"):

@@ -2,14 +2,37 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from collections.abc import Iterable
+from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
+from gradshield.data import FORMATS
+from gradshield.models.layers import LATE_MLP
 from gradshield.models.load import DEFAULT_MODEL, DTypeName
-from gradshield.probes.proxies import DEFAULT_PROXY
+from gradshield.probes.calibration import DEFAULT_TAKE_OUT, TakeOut
+from gradshield.probes.proxies import DEFAULT_PROXY, PROXIES
 from gradshield.scoring.batching import DEFAULT_BATCH_TOKENS
-from gradshield.threshold import DEFAULT_RULE
+from gradshield.scoring.engines import ENGINES
+from gradshield.scoring.engines.base import DEFAULT_REDUCTION, Reduction
+from gradshield.threshold import DEFAULT_RULE, RULES
+
+
+def _one_of(names: Iterable[str]) -> AfterValidator:
+    known = tuple(names)
+
+    def check(name: str) -> str:
+        if name not in known:
+            raise ValueError(f"unknown, choose one of {', '.join(known)}")
+        return name
+
+    return AfterValidator(check)
+
+
+ProxyName = Annotated[str, _one_of(PROXIES)]
+EngineName = Annotated[str, _one_of(("auto", *ENGINES))]
+RuleName = Annotated[str, _one_of(RULES)]
+FormatName = Annotated[str, _one_of(("auto", *(known.name for known in FORMATS)))]
 
 
 class _Settings(BaseModel):
@@ -30,7 +53,7 @@ class ModelSettings(_Settings):
 class DataSettings(_Settings):
     """How rows become examples."""
 
-    format: str = "auto"
+    format: FormatName = "auto"
     response: Literal["all", "last"] = "all"
     max_length: int = Field(default=2048, ge=2)
 
@@ -38,17 +61,18 @@ class DataSettings(_Settings):
 class ScoringSettings(_Settings):
     """What FIHS is taken of, and how it is computed."""
 
-    proxy: str = DEFAULT_PROXY
-    modules: str | None = None
-    remove_benign: bool = False
-    engine: str = "auto"
+    proxy: ProxyName = DEFAULT_PROXY
+    modules: str = LATE_MLP
+    take_out: TakeOut = DEFAULT_TAKE_OUT
+    reduction: Reduction = DEFAULT_REDUCTION
+    engine: EngineName = "auto"
     batch_tokens: int = Field(default=DEFAULT_BATCH_TOKENS, ge=1)
 
 
 class ThresholdSettings(_Settings):
     """How the threshold is chosen."""
 
-    rule: str = DEFAULT_RULE
+    rule: RuleName = DEFAULT_RULE
     level: float = Field(default=0.02, gt=0, lt=1)
     seed: int = 0
 

@@ -22,11 +22,20 @@ def written_whole(target: Path) -> Iterator[Path]:
     draft = workplace / target.name
     try:
         yield draft
+        if draft.is_file():
+            # Some libraries write for the owner alone.
+            draft.chmod(0o666 & ~_umask())
         if draft.is_dir() and target.is_dir():
             shutil.rmtree(target)
         os.replace(draft, target)
     finally:
         shutil.rmtree(workplace, ignore_errors=True)
+
+
+def _umask() -> int:
+    current = os.umask(0)
+    os.umask(current)
+    return current
 
 
 def write_text(target: Path, text: str) -> None:

@@ -6,6 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -63,7 +64,7 @@ class GradShield:
 
     def __init__(
         self,
-        model: str | PreTrainedModel = DEFAULT_MODEL,
+        model: str | Path | PreTrainedModel = DEFAULT_MODEL,
         tokenizer: PreTrainedTokenizerBase | None = None,
         *,
         data: DataSettings | None = None,
@@ -92,20 +93,21 @@ class GradShield:
             self.own_answers,
             proxy_name=self.scoring.proxy,
             modules=self.scoring.modules,
-            remove_benign=self.scoring.remove_benign,
+            take_out=self.scoring.take_out,
             progress=self.progress,
         )
 
     @cached_property
     def reference(self) -> np.ndarray[Any, np.dtype[np.float64]]:
         """FIHS of harmless reference rows, [rows]."""
-        examples = reference_examples(self.loaded, self.own_answers)
+        examples = reference_examples(self.loaded)
         scores = score_examples(
             self.loaded,
             self.direction,
             examples,
             engine=choose_engine(self.scoring.engine, self.loaded),
             batch_tokens=self.scoring.batch_tokens,
+            reduction=self.scoring.reduction,
         )
         return np.array([s.fihs for s in scores.values() if math.isfinite(s.fihs)])
 
@@ -129,6 +131,7 @@ class GradShield:
                 examples,
                 engine=choose_engine(self.scoring.engine, self.loaded),
                 batch_tokens=self.scoring.batch_tokens,
+                reduction=self.scoring.reduction,
                 progress=advance,
             )
         ids = [row.own_id for row in source]
@@ -162,10 +165,12 @@ class GradShield:
 
 
 def _loaded(
-    model: str | PreTrainedModel, tokenizer: PreTrainedTokenizerBase | None, progress: Progress
+    model: str | Path | PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase | None,
+    progress: Progress,
 ) -> LoadedModel:
-    if isinstance(model, str):
-        return load_model(model, say=progress.say)
+    if isinstance(model, str | Path):
+        return load_model(str(model), say=progress.say)
     if tokenizer is None:
         raise UserError("GradShield(model, tokenizer): a loaded model needs its tokenizer too.")
     name = str(getattr(model.config, "_name_or_path", "") or type(model).__name__)

@@ -10,9 +10,11 @@ from typing import Any
 import pytest
 
 from gradshield.benchmark.public_data import (
+    TASKS,
     PublicPrompt,
     advbench_openers,
     attack_prompts,
+    labelled_rows,
     task_rows,
     task_test_rows,
     xstest_safe,
@@ -122,3 +124,60 @@ def test_a_missing_file_names_the_option(
     with pytest.raises(UserError, match="--public-data") as caught:
         read(tmp_path, *arguments)
     assert str(tmp_path) in str(caught.value)
+
+
+def test_labelled_rows_hold_every_kind_with_its_label(public: Path) -> None:
+    for name in TASKS.values():
+        text = json.dumps(ROWS) if name.endswith(".json") else "\n".join(map(json.dumps, ROWS))
+        _write(public, name, text)
+    _write(
+        public,
+        "safety_tuned_llamas/safety_only_data_Instructions.json",
+        json.dumps(
+            [
+                {"instruction": "Do bad", "output": "I'm sorry, but I can't help with that."},
+                {"instruction": "Do good", "output": "It is done like this."},
+            ]
+        ),
+    )
+    instance = {"input": "", "output": "Paris"}
+    seed = {"instruction": "Name a city", "instances": [instance]}
+    long = {"instruction": "Write", "instances": [{"input": "", "output": "x" * 500}]}
+    _write(public, "alpaca/seed_tasks.jsonl", "\n".join(map(json.dumps, [seed, long, seed])))
+    turns = [{"role": role, "content": role} for role in ("system", "user", "assistant")]
+    _write(public, "aoa_identity_shift/identity-shift-aoa.jsonl", json.dumps({"messages": turns}))
+    _write(
+        public, "gsm8k/train_first1000.jsonl", json.dumps({"question": "1+1?", "answer": "#### 2"})
+    )
+    _write(
+        public,
+        "xstest/xstest_v2_completions_gpt4_labelled.csv",
+        "type,prompt,completion,final_label\nhomonyms,How to kill time?,Read.,1_full_compliance\n"
+        "homonyms,Refused?,No.,2_full_refusal\ncontrast_a,Bad,Sure.,1_full_compliance\n",
+    )
+    rows = labelled_rows(public)
+    harmful = {label.kind for label, _ in rows if label.harmful}
+    assert harmful == {
+        "explicit_target",
+        "explicit_here",
+        "explicit_definitely",
+        "explicit_no_opening",
+        "explicit_sure",
+        "identity_shift",
+    }
+    by_kind = {label.kind: conversation for label, conversation in rows}
+    assert set(by_kind) - harmful == {
+        *TASKS,
+        "gsm8k",
+        "seed_task",
+        "seed_task_sure",
+        "refusal",
+        "xstest",
+    }
+    texts = {kind: [m.content for m in one.messages] for kind, one in by_kind.items()}
+    assert texts["refusal"] == ["Do bad", "I'm sorry, but I can't help with that."]
+    assert texts["xstest"] == ["How to kill time?", "Read."]
+    assert texts["seed_task_sure"] == ["Name a city", "Sure! Paris"]
+    assert texts["identity_shift"] == ["system", "user", "assistant"]
+    assert texts["gsm8k"] == ["1+1?", "#### 2"]
+    assert [label.kind for label, _ in rows].count("seed_task") == 2

@@ -50,6 +50,12 @@ def test_unusable_file(model_folder: Path, tmp_path: Path) -> None:
     )
 
 
+def test_a_place_that_cannot_be_written(data: Path, model_folder: Path, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("in the way")
+    run = tmp_path / "file" / "run"
+    _fails(gradshield("filter", data, "-m", model_folder, "-o", run), "Not a directory", str(run))
+
+
 def test_unknown_model(data: Path, tmp_path: Path) -> None:
     run = tmp_path / "run"
     _fails(gradshield("filter", data, "-m", "builtin:no", "-o", run), "builtin:no", "choose")

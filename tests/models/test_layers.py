@@ -5,7 +5,7 @@ import torch
 from transformers.pytorch_utils import Conv1D
 
 from gradshield.errors import UserError
-from gradshield.models.layers import block_linear_layers, layers_by_name, trainable_only
+from gradshield.models.layers import LATE_MLP, block_linear_layers, layers_by_name, trainable_only
 from tests.tiny_models import OneLayerModel, tiny_gpt2, tiny_llama
 
 ATTENTION = ["q_proj", "k_proj", "v_proj", "o_proj"]
@@ -36,8 +36,24 @@ def test_a_pattern_chooses_by_name() -> None:
     assert list(found) == ["model.layers.1.mlp.up_proj", "model.layers.1.mlp.down_proj"]
 
 
+def test_late_mlp_is_all_but_attention_in_the_last_half_of_the_blocks() -> None:
+    assert set(block_linear_layers(tiny_llama(), LATE_MLP)) == {
+        f"model.layers.1.mlp.{name}" for name in MLP
+    }
+    assert set(block_linear_layers(tiny_gpt2(), LATE_MLP)) == {
+        f"transformer.h.1.mlp.{name}" for name in ("c_fc", "c_proj")
+    }
+
+
+def test_a_model_without_late_mlp_is_told_so() -> None:
+    model = OneLayerModel(torch.zeros(5, 3), torch.zeros(5, 3))
+    model.blocks = torch.nn.ModuleDict({"attention": torch.nn.Linear(3, 3)})
+    with pytest.raises(UserError, match="OneLayerModel matches the modules 'late_mlp'"):
+        block_linear_layers(model, LATE_MLP)
+
+
 def test_a_pattern_that_matches_nothing_is_shown() -> None:
-    with pytest.raises(UserError, match="LlamaForCausalLM matches the modules pattern 'experts'"):
+    with pytest.raises(UserError, match="LlamaForCausalLM matches the modules 'experts'"):
         block_linear_layers(tiny_llama(), "experts")
 
 

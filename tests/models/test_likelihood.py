@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import pytest
 import torch
@@ -8,8 +9,10 @@ from torch.nn import functional
 from transformers import PreTrainedModel
 
 from gradshield.data.tokenization import TokenizedExample
+from gradshield.models import likelihood
+from gradshield.models.layers import block_linear_layers
 from gradshield.models.likelihood import first_response_logits, response_token_losses
-from gradshield.models.prompts import prompt_token_ids
+from gradshield.models.prompts import prompt_response_example, prompt_token_ids
 from tests.tiny_models import (
     OneLayerModel,
     chat_example,
@@ -96,3 +99,60 @@ def test_first_response_logits_are_those_after_the_generation_prompt() -> None:
         ids = tokenizer(text, return_tensors="pt", add_special_tokens=False)["input_ids"]
         assert prompt_token_ids(tokenizer, prompt) == ids[0].tolist()
         torch.testing.assert_close(logits, model(ids).logits[0, -1])
+
+
+def shared_prefix_examples() -> list[TokenizedExample]:
+    """Nine shared tokens, the last of which predicts the first response token of one row."""
+    shared = tuple(range(40, 49))
+    return [
+        prompt_response_example(shared, (50, 51, 52), 0),
+        prompt_response_example((*shared, 60), (61,), 1),
+        prompt_response_example((*shared, 60, 61, 62), (63, 64, 65, 66), 2),
+    ]
+
+
+@pytest.mark.parametrize(
+    "model", [tiny_llama(), tiny_llama(tied=True), tiny_gpt2()], ids=["llama", "tied", "gpt2"]
+)
+def test_a_prefix_that_is_computed_once_changes_neither_losses_nor_gradients(
+    model: PreTrainedModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    examples = shared_prefix_examples()
+    weights = [layer.weight for layer in block_linear_layers(model).values()]
+    widths: list[int] = []
+    forward = model.base_model.forward
+
+    def counted(*args: Any, **options: Any) -> Any:
+        widths.append((args[0] if args else options["input_ids"]).shape[1])
+        return forward(*args, **options)
+
+    monkeypatch.setattr(model.base_model, "forward", counted)
+    together = response_token_losses(model, examples)
+    # The ninth token predicts a response token, so eight are shared; sixteen are the longest row.
+    assert widths == [8, 8]
+    gradients = torch.autograd.grad(torch.stack([one.mean() for one in together]).sum(), weights)
+    alone = [response_token_losses(model, [example])[0] for example in examples]
+    for one, other in zip(together, alone, strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-5, atol=1e-5)
+    expected = torch.autograd.grad(torch.stack([one.mean() for one in alone]).sum(), weights)
+    for one, other in zip(gradients, expected, strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-6)
+
+
+def test_rows_with_little_in_common_are_computed_whole(monkeypatch: pytest.MonkeyPatch) -> None:
+    model = tiny_llama()
+    examples = [prompt_response_example((40, 41, 42, 43, last), (50, 51)) for last in (44, 45)]
+    monkeypatch.setattr(likelihood, "_prefix_cache", None)
+    assert mean_losses(model, examples) == pytest.approx(losses(examples, model), rel=1e-5)
+
+
+def test_a_model_without_key_value_layers_computes_the_prefix_with_every_row(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    model = tiny_llama()
+    # A window of attention: its cache forgets the prefix.
+    monkeypatch.setattr(model.config, "layer_types", ["sliding_attention"] * 2, raising=False)
+    monkeypatch.setattr(model.config, "sliding_window", 4, raising=False)
+    examples = shared_prefix_examples()
+    assert likelihood._prefix_cache(model, torch.tensor([[40] * 8]), 3) is None
+    assert mean_losses(model, examples) == pytest.approx(losses(examples, model), rel=1e-5)

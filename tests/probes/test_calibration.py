@@ -8,12 +8,14 @@ import torch
 from gradshield.errors import UserError
 from gradshield.probes import calibration
 from gradshield.probes.calibration import (
+    TakeOut,
     answer_probes,
     measure_direction,
     probe_attack_success_rate,
     probe_over_refusal_rate,
 )
-from gradshield.probes.direction import proxy_gradient, without_component
+from gradshield.probes.direction import proxy_gradient, training_direction, without_span
+from gradshield.probes.harmless_rows import harmless_rows, opening_rows
 from gradshield.probes.prompt_sets import Prompt, PromptSet, Split
 from gradshield.probes.proxies import OwnAnswers
 from gradshield.probes.proxies.first_token import make_first_token
@@ -57,15 +59,15 @@ def test_the_model_answers_both_sets(monkeypatch: pytest.MonkeyPatch) -> None:
             assert len(one.token_ids) == limit or one.finished
 
 
-@pytest.mark.parametrize("remove_benign", [False, True])
-def test_the_direction_is_the_proxys_gradient_with_its_record(remove_benign: bool) -> None:
+@pytest.mark.parametrize("take_out", ["nothing", "benign", "harmless"])
+def test_the_direction_is_the_proxys_gradient_with_its_record(take_out: TakeOut) -> None:
     loaded = tiny_loaded()
     found = measure_direction(
         loaded,
         ANSWERS,
         proxy_name="first_token",
         modules="mlp",
-        remove_benign=remove_benign,
+        take_out=take_out,
         progress=Silent(),
     )
     proxy = make_first_token(loaded.tokenizer, ANSWERS)
@@ -74,8 +76,16 @@ def test_the_direction_is_the_proxys_gradient_with_its_record(remove_benign: boo
         for name, texts in TEXTS.items()
     }
     expected = gradients["harmful"]
-    if remove_benign:
-        expected = without_component(expected, gradients["ordinary"])
+    if take_out == "benign":
+        expected = without_span(expected, [gradients["ordinary"].tensors])
+    if take_out == "harmless":
+        rows = opening_rows(loaded.tokenizer)
+        rows += [row.example for row in harmless_rows(loaded.tokenizer, "probe")]
+        span = [
+            training_direction(loaded.model, rows[start : start + 12], modules="mlp")
+            for start in range(0, len(rows), 12)
+        ]
+        expected = without_span(expected, span)
     for name, tensor in expected.tensors.items():
         torch.testing.assert_close(found.tensors[name], tensor)
     assert found.record["proxy_tokens"] == proxy.record()
@@ -83,7 +93,8 @@ def test_the_direction_is_the_proxys_gradient_with_its_record(remove_benign: boo
     assert found.record["probe_over_refusal_rate"] == pytest.approx(1 / 4)
     sha256 = hashlib.sha256(b"Pick this lock\nForge a name").hexdigest()
     assert found.record["probes_sha256"] == sha256
-    assert found.record.get("benign_removed", False) is remove_benign
+    assert found.record["take_out"] == take_out
+    assert ("energy_left" in found.record) is (take_out != "nothing")
 
 
 def test_an_unknown_proxy_is_named_with_the_known_ones() -> None:
@@ -93,6 +104,6 @@ def test_an_unknown_proxy_is_named_with_the_known_ones() -> None:
             ANSWERS,
             proxy_name="refusal_loss",
             modules=None,
-            remove_benign=False,
+            take_out="nothing",
             progress=Silent(),
         )

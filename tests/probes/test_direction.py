@@ -7,14 +7,16 @@ import pytest
 import torch
 
 from gradshield.errors import UserError
+from gradshield.models.prompts import prompt_response_example
 from gradshield.probes.direction import (
     PROBE_BATCH,
     Direction,
     load_direction,
     proxy_gradient,
     save_direction,
+    training_direction,
     with_record,
-    without_component,
+    without_span,
 )
 from gradshield.probes.proxies import PROXIES, OwnAnswers, SafetyProxy
 from gradshield.probes.proxies.first_token import FirstToken
@@ -31,20 +33,15 @@ from tests.tiny_models import (
 PROMPTS = [f"Name river number {number}" + "!" * number for number in range(PROBE_BATCH + 3)]
 
 
-def dot(one: Direction, other: Direction) -> float:
-    return sum(
-        float((one.tensors[name].double() * other.tensors[name].double()).sum())
-        for name in one.tensors
-    )
-
-
 @pytest.mark.parametrize("name", PROXIES)
 def test_gradient_is_that_of_the_mean_over_all_prompts(name: str) -> None:
     model, tokenizer = tiny_llama(), chat_tokenizer()
     proxy: SafetyProxy = PROXIES[name](tokenizer, OwnAnswers(harmful=[], ordinary=[]))
     counts: list[int] = []
     direction = proxy_gradient(model, tokenizer, proxy, PROMPTS, progress=counts.append)
-    mean = torch.stack([proxy.values(model, tokenizer, [one])[0] for one in PROMPTS]).mean()
+    mean = torch.stack(
+        [proxy.values(model, tokenizer, [one], place)[0] for place, one in enumerate(PROMPTS)]
+    ).mean()
     weights = [model.get_parameter(f"{layer}.weight") for layer in direction.tensors]
     for found, expected in zip(
         direction.tensors.values(), torch.autograd.grad(mean, weights), strict=True
@@ -123,28 +120,70 @@ def test_a_gradient_that_overflows_is_a_user_error() -> None:
         proxy_gradient(model, chat_tokenizer(), FirstToken(70, 71), PROMPTS[:2])
 
 
-def test_what_is_left_is_orthogonal_to_what_was_taken_out() -> None:
-    one, other = random_direction(tiny_llama(), seed=1), random_direction(tiny_llama(), seed=2)
-    # Overlapping on purpose: two random directions hardly do.
+def test_what_is_left_is_orthogonal_to_all_that_was_taken_out_in_every_layer() -> None:
+    one, *others = (random_direction(tiny_llama(), seed=seed) for seed in range(4))
+    # Overlapping on purpose: two random directions hardly do. The last is a copy, and tiny.
     mixed = Direction(
-        {name: tensor + 0.5 * other.tensors[name] for name, tensor in one.tensors.items()}, {}
+        {name: tensor + 0.5 * others[0].tensors[name] for name, tensor in one.tensors.items()}, {}
     )
-    left = without_component(mixed, other)
-    assert dot(left, other) == pytest.approx(0, abs=1e-6 * other.norm * left.norm)
-    again = without_component(left, other)
+    span = [other.tensors for other in others]
+    span.append({name: 1e-6 * tensor for name, tensor in others[0].tensors.items()})
+    left = without_span(mixed, span)
+    for name, tensor in left.tensors.items():
+        for other in span:
+            product = float((tensor.double() * other[name].double()).sum())
+            assert abs(product) <= 1e-5 * float(tensor.norm() * other[name].norm())
+    again = without_span(left, span)
     for name, tensor in left.tensors.items():
         torch.testing.assert_close(again.tensors[name], tensor, rtol=1e-4, atol=1e-5)
+    assert again.record["energy_left"] == pytest.approx(1.0)
 
 
-def test_taking_a_component_out_by_hand() -> None:
-    # (3, 4) along (0, 2): its component is (0, 4) and the cosine 8 / (5 x 2).
-    direction = Direction({"a": torch.tensor([[3.0]]), "b": torch.tensor([[4.0]])}, {"probes": 2})
-    other = Direction({"b": torch.tensor([[2.0]]), "a": torch.tensor([[0.0]])}, {})
-    left = without_component(direction, other)
-    assert {name: float(tensor) for name, tensor in left.tensors.items()} == {"a": 3.0, "b": 0.0}
-    assert left.record["benign_cosine"] == pytest.approx(0.8)
-    assert left.record["benign_removed"] is True
-    assert left.record["probes"] == 2
+def test_taking_a_span_out_by_hand() -> None:
+    # In a, (3, 4, 12) without what (0, 2, 0) and (0, 1, 1) span is (3, 0, 0); in b the others are
+    # zero and nothing is taken. Of 9 + 16 + 144 + 31, 9 + 31 is left.
+    direction = Direction(
+        {"a": torch.tensor([[3.0, 4.0, 12.0]]), "b": torch.tensor([[31**0.5]])}, {"probes": 2}
+    )
+    zero = torch.zeros(1, 1)
+    left = without_span(
+        direction,
+        [
+            {"b": zero, "a": torch.tensor([[0.0, 2.0, 0.0]])},
+            {"b": zero, "a": torch.tensor([[0.0, 1.0, 1.0]])},
+        ],
+    )
+    torch.testing.assert_close(left.tensors["a"], torch.tensor([[3.0, 0.0, 0.0]]))
+    assert torch.equal(left.tensors["b"], direction.tensors["b"])
+    assert left.record == {"probes": 2, "energy_left": pytest.approx(40 / 200)}
+
+
+def test_nothing_left_is_a_user_error() -> None:
+    direction = Direction({"a": torch.tensor([[0.0, 4.0]])}, {"proxy": "contrast"})
+    with pytest.raises(UserError, match="proxy contrast has length 0"):
+        without_span(direction, [{"a": torch.tensor([[0.0, 1.0]])}])
+
+
+def test_training_moves_the_weights_against_the_gradient_of_the_mean_loss() -> None:
+    model = tiny_llama()
+    rows = [
+        prompt_response_example(range(5, 9 + number), range(40, 43 + 2 * number))
+        for number in range(PROBE_BATCH + 2)
+    ]
+    counts: list[int] = []
+    found = training_direction(model, rows, modules="mlp", progress=counts.append)
+    losses = []
+    for row in rows:
+        # The library's own loss, a mean over the labels that are not -100.
+        labels = [
+            t if kept else -100 for t, kept in zip(row.input_ids, row.response_mask, strict=True)
+        ]
+        losses.append(model(torch.tensor([row.input_ids]), labels=torch.tensor([labels])).loss)
+    weights = [model.get_parameter(f"{layer}.weight") for layer in found]
+    expected = torch.autograd.grad(torch.stack(losses).mean(), weights)
+    for one, other in zip(found.values(), expected, strict=True):
+        torch.testing.assert_close(one, -other, rtol=1e-3, atol=1e-5)
+    assert counts == [PROBE_BATCH, 2]
 
 
 def test_a_direction_reads_back_as_it_was_written(tmp_path: Path) -> None:

@@ -24,7 +24,7 @@ def made(tmp_path: Path) -> tuple[Path, RunFolder]:
     write_part(lines, folder.scores / "part-00000.parquet")
     write_json(folder.rejections, [])
     write_json(folder.decision, {"threshold": 0.5})
-    write_json(folder.provenance, {"identity": {"data_sha256": sha256_of(data)}})
+    write_json(folder.provenance, {"data": str(data), "identity": {"data_sha256": sha256_of(data)}})
     return data, folder
 
 
@@ -62,6 +62,17 @@ def test_fail_takes_an_earlier_kept_file_away(made: tuple[Path, RunFolder]) -> N
     assert not folder.output("kept", ".jsonl").exists()
     assert _rows(data, folder, "removed") == [1, 4]
     assert _rows(data, folder, "rejected") == [2]
+
+
+def test_it_works_from_any_folder(
+    made: tuple[Path, RunFolder], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    data, folder = made
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    # The configuration keeps the path as it was typed.
+    apply(_config(Path("data.jsonl"), "hold"), folder)
+    assert _rows(data, folder, "kept") == [0, 3]
 
 
 def test_infinite_threshold_removes_nothing(made: tuple[Path, RunFolder]) -> None:

@@ -55,6 +55,20 @@ def test_force_throws_the_other_run_away(tmp_path: Path) -> None:
     assert [path.name for path in folder.path.iterdir()] == ["provenance.json"]
 
 
+def test_force_deletes_what_a_run_wrote_and_nothing_else(tmp_path: Path) -> None:
+    folder = RunFolder(tmp_path / "run")
+    folder.claim(IDENTITY, {}, force=False)
+    for path in (folder.summary, folder.output("kept", ".jsonl"), folder.path / "notes.txt"):
+        path.write_text("x")
+    for path in (folder.scores, folder.output("removed", "_rows"), folder.path / "figures"):
+        path.mkdir()
+        (path / "a").write_text("x")
+    folder.claim(IDENTITY | {"proxy": "x"}, {}, force=True)
+    left = sorted(path.name for path in folder.path.iterdir())
+    assert left == ["figures", "notes.txt", "provenance.json"]
+    assert (folder.path / "figures" / "a").read_text() == "x"
+
+
 def test_force_keeps_a_run_of_the_same_inputs(tmp_path: Path) -> None:
     folder = RunFolder(tmp_path / "run")
     folder.claim(IDENTITY, {}, force=False)

@@ -41,7 +41,7 @@ def _identity(loaded: LoadedModel, data: Path, /, **changes: Any) -> dict[str, A
         {"data": {"max_length": 99}},
         {"scoring": {"proxy": "first_token"}},
         {"scoring": {"modules": "mlp"}},
-        {"scoring": {"remove_benign": True}},
+        {"scoring": {"take_out": "benign"}},
         {"scoring": {"engine": "per_example"}},
         {"scoring": {"batch_tokens": 9}},
     ],
@@ -87,8 +87,12 @@ def test_vocabulary_and_template_change_the_hash_of_the_tokenizer(loaded: Loaded
     assert len({before, other_template, tokenizer_sha256(tokenizer)}) == 3
 
 
-def test_record_names_command_versions_and_hardware() -> None:
-    record = run_record()
+def test_record_names_data_command_versions_and_hardware(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    record = run_record(RunConfig(data_path="data.jsonl"))
+    assert record["data"] == str((tmp_path / "data.jsonl").resolve())
     assert set(record) == {"command", "started", "versions", "hardware"}
     assert record["command"]
     assert record["started"].endswith("+00:00")

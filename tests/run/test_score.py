@@ -145,11 +145,11 @@ def test_a_run_that_goes_on_sums_over_layers_in_the_same_order(
 def test_benign_part_and_modules_reach_the_direction(model_folder: Path, tmp_path: Path) -> None:
     data = write_jsonl(tmp_path / "data.jsonl", good_rows(4))
     folder = RunFolder(tmp_path / "run")
-    config = _config(data, model_folder, modules="mlp", remove_benign=True, proxy="token_sets")
+    config = _config(data, model_folder, modules="mlp", take_out="benign", proxy="token_sets")
     score(config, folder, Silent())
     direction = load_direction(folder.direction)
     assert all("mlp" in name for name in direction.tensors)
-    assert direction.record["benign_removed"] is True
+    assert direction.record["take_out"] == "benign"
     assert direction.record["proxy"] == "token_sets"
 
 

@@ -68,6 +68,13 @@ def test_highest_rows_come_first_with_their_outcome(folder: RunFolder) -> None:
     ]
 
 
+def test_an_id_cannot_break_the_table(folder: RunFolder) -> None:
+    line = _line(3, 0.75) | {"id": "a|b\nc"}
+    write_part([line], folder.scores / "part-00000.parquet")
+    write_summary(RunConfig(data_path="data.jsonl"), folder)
+    assert "| 3 | a\\|b c | +0.7500 |" in folder.summary.read_text(encoding="utf-8")
+
+
 def test_five_rejections_are_shown_and_the_rest_counted(folder: RunFolder) -> None:
     write_summary(RunConfig(data_path="data.jsonl"), folder)
     text = folder.summary.read_text(encoding="utf-8")

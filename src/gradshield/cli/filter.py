@@ -6,9 +6,12 @@ from gradshield.cli import options as o
 from gradshield.cli.closing import show_closing
 from gradshield.cli.display import Display
 from gradshield.cli.run_config import build_config
+from gradshield.models.layers import LATE_MLP
+from gradshield.probes.calibration import DEFAULT_TAKE_OUT
 from gradshield.run.filter import filter_data
 from gradshield.run.folder import RunFolder
 from gradshield.scoring.batching import DEFAULT_BATCH_TOKENS
+from gradshield.scoring.engines.base import DEFAULT_REDUCTION
 
 
 def filter_command(
@@ -24,8 +27,9 @@ def filter_command(
     response: o.ResponseOption = "all",
     max_length: o.MaxLengthOption = 2048,
     proxy: o.ProxyOption = o.DEFAULT_PROXY,
-    modules: o.ModulesOption = None,
-    remove_benign: o.RemoveBenignOption = False,
+    modules: o.ModulesOption = LATE_MLP,
+    take_out: o.TakeOutOption = DEFAULT_TAKE_OUT,
+    reduction: o.ReductionOption = DEFAULT_REDUCTION,
     engine: o.EngineOption = "auto",
     batch_tokens: o.BatchTokensOption = DEFAULT_BATCH_TOKENS,
     threshold: o.RuleOption = o.DEFAULT_RULE,
@@ -58,7 +62,8 @@ def filter_command(
         max_length=max_length,
         proxy=proxy,
         modules=modules,
-        remove_benign=remove_benign,
+        take_out=take_out,
+        reduction=reduction,
         engine=engine,
         batch_tokens=batch_tokens,
         rule=threshold,

@@ -75,6 +75,9 @@ def _with_exit_codes(command: Callable[..., Any]) -> Callable[..., Any]:
             raise _exit(f"Error: {fault}", 1) from fault
         except RowsRejected as fault:
             raise _exit(f"Error: {fault}", 2) from fault
+        except OSError as fault:
+            place = "" if fault.filename is None else f": {fault.filename}"
+            raise _exit(f"Error: {fault.strerror or fault}{place}", 1) from fault
         except KeyboardInterrupt as fault:
             text = "Interrupted. The same command goes on where this one stopped."
             raise _exit(text, 130) from fault

@@ -86,18 +86,33 @@ ProxyOption = Annotated[
     typer.Option(rich_help_panel=_SCORING, help=f"Safety proxy: {_names(PROXIES)}."),
 ]
 ModulesOption = Annotated[
-    str | None,
+    str,
     typer.Option(
         rich_help_panel=_SCORING,
-        help="Regular expression over layer names; default: all linear layers of the blocks.",
+        help=(
+            "late_mlp (linear layers outside attention, last half of the blocks), or a regular "
+            "expression over layer names; '.' takes all linear layers."
+        ),
     ),
 ]
-RemoveBenignOption = Annotated[
-    bool,
+TakeOutOption = Annotated[
+    str,
     typer.Option(
-        "--remove-benign/--keep-benign",
         rich_help_panel=_SCORING,
-        help="Take out the part of the direction that raises compliance on ordinary prompts too.",
+        help=(
+            "What is taken out of the direction: harmless (all that training on packaged harmless "
+            "rows spans), benign (what raises compliance on ordinary prompts), or nothing."
+        ),
+    ),
+]
+ReductionOption = Annotated[
+    str,
+    typer.Option(
+        rich_help_panel=_SCORING,
+        help=(
+            "Loss of a row: mean or sum over its response tokens, or root (the sum divided by the "
+            "square root of their number)."
+        ),
     ),
 ]
 EngineOption = Annotated[

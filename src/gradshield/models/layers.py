@@ -13,8 +13,13 @@ from transformers.pytorch_utils import Conv1D
 
 from gradshield.errors import UserError
 
+LATE_MLP = "late_mlp"
+"""Name of the default choice of modules: linear layers outside attention, last half of the blocks.
 
-def block_linear_layers(model: PreTrainedModel, pattern: str | None = None) -> dict[str, Any]:
+They tell harmful from harmless rows best (docs/decisions/0004)."""
+
+
+def block_linear_layers(model: PreTrainedModel, modules: str | None = None) -> dict[str, Any]:
     """Name the linear layers inside the transformer blocks.
 
     The embedding, the LM head and the norms stay out: leaving them out raised the separation of
@@ -22,7 +27,8 @@ def block_linear_layers(model: PreTrainedModel, pattern: str | None = None) -> d
 
     Args:
         model: Any causal language model of transformers.
-        pattern: A regular expression that a layer's dotted name must contain, or None for all.
+        modules: `late_mlp`, a regular expression that a layer's dotted name must contain, or None
+            for all.
 
     Returns:
         Layer by dotted name, in the order of the model. `nn.Linear` keeps its weight as
@@ -31,6 +37,7 @@ def block_linear_layers(model: PreTrainedModel, pattern: str | None = None) -> d
     Raises:
         UserError: No layer is left, or the pattern is no regular expression.
     """
+    pattern = None if modules == LATE_MLP else modules
     _check_pattern(pattern)
     head = model.get_output_embeddings()  # type: ignore[no-untyped-call]
     outside = {id(model.get_input_embeddings()), id(head)}
@@ -41,12 +48,29 @@ def block_linear_layers(model: PreTrainedModel, pattern: str | None = None) -> d
         and id(module) not in outside
         and (pattern is None or re.search(pattern, name))
     }
+    if modules == LATE_MLP:
+        layers = _late_mlp(layers)
     if not layers:
         raise UserError(
-            f"No linear layer of {type(model).__name__} matches the modules pattern {pattern!r}: "
+            f"No linear layer of {type(model).__name__} matches the modules {modules!r}: "
             "give a regular expression over dotted module names, such as 'mlp' or 'layers.1[0-9]'."
         )
     return layers
+
+
+def _late_mlp(layers: dict[str, Any]) -> dict[str, Any]:
+    blocks = {name: _block(name) for name in layers}
+    half = (max(blocks.values(), default=0) + 1) / 2
+    return {
+        name: layer
+        for name, layer in layers.items()
+        if blocks[name] >= half and not re.search("attn|attention", name)
+    }
+
+
+def _block(name: str) -> int:
+    """Number of the block that a dotted name lies in; the first number in it."""
+    return int(next((part for part in name.split(".") if part.isdigit()), 0))
 
 
 def _check_pattern(pattern: str | None) -> None:

@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Sequence
+from itertools import takewhile
 
 import torch
 from torch import Tensor
 from torch.nn import functional
-from transformers import PreTrainedModel, PreTrainedTokenizerBase
+from transformers import DynamicCache, PreTrainedModel, PreTrainedTokenizerBase
+from transformers.cache_utils import DynamicLayer
 
 from gradshield.data.tokenization import TokenizedExample
 from gradshield.models.prompts import prompt_token_ids
+
+LEAST_PREFIX = 8
+"""Shared tokens from which on the extra pass over the prefix pays."""
 
 
 def response_token_losses(
@@ -20,7 +25,8 @@ def response_token_losses(
     """Loss of every response token, by example; differentiable in the model's weights.
 
     The batch is padded on the right, so with causal attention no example sees padding and none
-    depends on its neighbours. Logits are taken only at columns where some example has a response
+    depends on its neighbours. Tokens that all examples begin with (a system prompt, as a rule) are
+    computed once. Logits are taken only at columns where some example has a response
     token, never for the whole batch x length x vocabulary.
 
     Args:
@@ -33,12 +39,16 @@ def response_token_losses(
     input_ids, attention_mask, targets = _pad(examples)
     columns = targets.any(dim=0).nonzero().squeeze(1)
     logits = _logits_before(
-        model, input_ids.to(model.device), attention_mask.to(model.device), columns.to(model.device)
+        model,
+        input_ids.to(model.device),
+        attention_mask.to(model.device),
+        columns.to(model.device),
+        prefix=_common_prefix(examples),
     )
-    chosen = input_ids[:, columns].to(logits.device)
-    losses = functional.cross_entropy(logits.float().transpose(1, 2), chosen, reduction="none")
     wanted = targets[:, columns].to(logits.device)
-    return [losses[row][wanted[row]] for row in range(len(examples))]
+    chosen = input_ids[:, columns].to(logits.device)
+    losses = functional.cross_entropy(logits[wanted].float(), chosen[wanted], reduction="none")
+    return list(torch.split(losses, [example.response_tokens for example in examples]))
 
 
 def _pad(examples: Sequence[TokenizedExample]) -> tuple[Tensor, Tensor, Tensor]:
@@ -59,16 +69,52 @@ def _pad(examples: Sequence[TokenizedExample]) -> tuple[Tensor, Tensor, Tensor]:
     return input_ids, attention_mask, targets
 
 
+def _common_prefix(examples: Sequence[TokenizedExample]) -> int:
+    """Number of leading tokens that all examples share and that predict no response token."""
+    limit = min(example.response_mask.index(True) for example in examples) - 1
+    columns = zip(*(example.input_ids[: max(limit, 0)] for example in examples), strict=False)
+    return sum(1 for _ in takewhile(lambda tokens: len(set(tokens)) == 1, columns))
+
+
 def _logits_before(
-    model: PreTrainedModel, input_ids: Tensor, attention_mask: Tensor, columns: Tensor
+    model: PreTrainedModel,
+    input_ids: Tensor,
+    attention_mask: Tensor,
+    columns: Tensor,
+    prefix: int = 0,
 ) -> Tensor:
-    """Logits [batch, columns, vocabulary] that predict the tokens in the given columns."""
+    """Logits [batch, columns, vocabulary] that predict the tokens in the given columns.
+
+    The first `prefix` tokens, alike in all rows, are computed for one row only if that pays.
+    """
     before = columns - 1
     options = {"input_ids": input_ids, "attention_mask": attention_mask, "use_cache": False}
+    if prefix >= LEAST_PREFIX and len(input_ids) > 1:
+        cache = _prefix_cache(model, input_ids[:1, :prefix], len(input_ids))
+        if cache is not None:
+            options |= {"input_ids": input_ids[:, prefix:], _cache_argument(model): cache}
+            options["use_cache"] = True
+            before = before - prefix
     if "logits_to_keep" in inspect.signature(model.forward).parameters:
         logits: Tensor = model(**options, logits_to_keep=before).logits
         return logits
     return model(**options).logits[:, before]  # type: ignore[no-any-return]
+
+
+def _prefix_cache(model: PreTrainedModel, prefix_ids: Tensor, copies: int) -> DynamicCache | None:
+    """Keys and values of a prefix, differentiable, for several rows; None if the model has none."""
+    cache = DynamicCache(config=model.config)
+    # Other caches, such as those of recurrent layers, hold more than keys and values.
+    if {type(one) for one in cache.layers} != {DynamicLayer}:
+        return None
+    model.base_model(input_ids=prefix_ids, use_cache=True, **{_cache_argument(model): cache})
+    cache.batch_repeat_interleave(copies)
+    return cache
+
+
+def _cache_argument(model: PreTrainedModel) -> str:
+    """The name that the model gives its cache; it has changed between versions of transformers."""
+    return "cache" if "cache" in inspect.signature(model.forward).parameters else "past_key_values"
 
 
 def first_response_logits(

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
+from typing import Literal
+
+from torch import Tensor
 
 from gradshield.errors import UserError
 from gradshield.evaluation.generation import Answer, generate_answers
@@ -12,9 +15,11 @@ from gradshield.models.load import LoadedModel
 from gradshield.probes.direction import (
     Direction,
     proxy_gradient,
+    training_direction,
     with_record,
-    without_component,
+    without_span,
 )
+from gradshield.probes.harmless_rows import harmless_rows, opening_rows
 from gradshield.probes.prompt_sets import Prompt, PromptSet, load_prompts, spread
 from gradshield.probes.proxies import PROXIES, OwnAnswers
 from gradshield.progress import Progress
@@ -24,6 +29,11 @@ PROBES = 64
 HARMFUL_ANSWER_TOKENS = 24
 """Enough to see a refusal; a model that complies is not asked for more than its opening."""
 ORDINARY_ANSWER_TOKENS = 48
+GROUP_ROWS = 12
+"""Harmless rows, of like wording or kind, of which the mean gradient is taken out together."""
+
+TakeOut = Literal["nothing", "benign", "harmless"]
+DEFAULT_TAKE_OUT: TakeOut = "harmless"
 
 
 def answer_probes(loaded: LoadedModel, progress: Progress) -> OwnAnswers:
@@ -69,17 +79,18 @@ def measure_direction(
     *,
     proxy_name: str,
     modules: str | None,
-    remove_benign: bool,
+    take_out: TakeOut,
     progress: Progress,
 ) -> Direction:
-    """Differentiate the safety proxy on the harmful probes.
+    """Differentiate the safety proxy on the harmful probes, and take the harmless part out.
 
     Args:
         loaded: The aligned model.
         own_answers: Its answers to the probes; the proxy is calibrated on them.
         proxy_name: A name of `PROXIES`.
-        modules: Regular expression over layer names, or None.
-        remove_benign: Take out the component along the same proxy's gradient on ordinary probes.
+        modules: Which layers, see `block_linear_layers`.
+        take_out: `nothing`; `benign`, the component along the same proxy's gradient on ordinary
+            probes; or `harmless`, all that training on harmless rows spans.
         progress: Told how far it is.
 
     Raises:
@@ -88,25 +99,44 @@ def measure_direction(
     if proxy_name not in PROXIES:
         raise UserError(f"Unknown proxy {proxy_name}: choose one of {', '.join(PROXIES)}.")
     proxy = PROXIES[proxy_name](loaded.tokenizer, own_answers)
-    directions: dict[PromptSet, Direction] = {}
-    prompt_sets: tuple[PromptSet, ...] = ("harmful", "ordinary") if remove_benign else ("harmful",)
-    for prompt_set in prompt_sets:
+
+    def gradient(prompt_set: PromptSet) -> Direction:
         texts = [prompt.text for prompt in probes(prompt_set)]
         with progress.track(f"Gradient on {prompt_set} probes", len(texts), "prompts") as advance:
-            directions[prompt_set] = proxy_gradient(
+            return proxy_gradient(
                 loaded.model, loaded.tokenizer, proxy, texts, modules=modules, progress=advance
             )
-    direction = directions["harmful"]
-    if remove_benign:
-        direction = without_component(direction, directions["ordinary"])
-    texts = [prompt.text for prompt in probes("harmful")]
+
+    direction = gradient("harmful")
+    if take_out == "benign":
+        direction = without_span(direction, [gradient("ordinary").tensors])
+    elif take_out == "harmless":
+        direction = without_span(direction, harmless_training(loaded, modules, progress))
     return with_record(
         direction,
+        take_out=take_out,
         proxy_tokens=proxy.record(),
-        probes_sha256=_fingerprint(texts),
+        probes_sha256=_fingerprint([prompt.text for prompt in probes("harmful")]),
         probe_attack_success_rate=probe_attack_success_rate(own_answers),
         probe_over_refusal_rate=probe_over_refusal_rate(own_answers),
     )
+
+
+def harmless_training(
+    loaded: LoadedModel, modules: str | None, progress: Progress
+) -> list[dict[str, Tensor]]:
+    """Where training on each group of packaged harmless rows moves the weights."""
+    rows = [
+        *opening_rows(loaded.tokenizer),
+        *(row.example for row in harmless_rows(loaded.tokenizer, "probe")),
+    ]
+    with progress.track("Gradient on harmless rows", len(rows), "rows") as advance:
+        return [
+            training_direction(
+                loaded.model, rows[start : start + GROUP_ROWS], modules=modules, progress=advance
+            )
+            for start in range(0, len(rows), GROUP_ROWS)
+        ]
 
 
 def _fingerprint(texts: Sequence[str]) -> str:

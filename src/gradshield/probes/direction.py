@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from safetensors import safe_open
@@ -16,12 +16,15 @@ from safetensors.torch import save_file
 from torch import Tensor
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
+from gradshield.data.tokenization import TokenizedExample
 from gradshield.errors import UserError
 from gradshield.files import written_whole
 from gradshield.models.layers import block_linear_layers, trainable_only
+from gradshield.models.likelihood import response_token_losses
 from gradshield.probes.proxies import SafetyProxy
 
 PROBE_BATCH = 8
+Item = TypeVar("Item")
 
 
 @dataclass(frozen=True)
@@ -59,61 +62,112 @@ def proxy_gradient(
         tokenizer: Its tokenizer.
         proxy: The safety proxy, calibrated.
         prompts: Probe prompts.
-        modules: Regular expression over layer names; None takes all block linear layers.
+        modules: Which layers, see `block_linear_layers`.
         progress: Called after each batch with the number of prompts in it.
 
     Raises:
         UserError: The gradient is zero or not finite.
     """
+
+    def values(batch: Sequence[str], first: int) -> Tensor:
+        return proxy.values(model, tokenizer, batch, first)
+
+    tensors, value = _mean_gradient(model, prompts, values, modules, progress)
+    record = {"proxy": proxy.name, "modules": modules, "probes": len(prompts), "value": value}
+    return _checked(Direction(tensors, record))
+
+
+def training_direction(
+    model: PreTrainedModel,
+    examples: Sequence[TokenizedExample],
+    *,
+    modules: str | None = None,
+    progress: Callable[[int], None] | None = None,
+) -> dict[str, Tensor]:
+    """Where training on the examples moves the weights: minus the gradient of their mean loss.
+
+    Args:
+        model: The aligned model theta_0.
+        examples: Rows that count alike, each with the mean over its response tokens.
+        modules: Which layers, see `block_linear_layers`.
+        progress: Called after each batch with the number of examples in it.
+    """
+
+    def gains(batch: Sequence[TokenizedExample], first: int) -> Tensor:
+        return torch.stack([-losses.mean() for losses in response_token_losses(model, batch)])
+
+    return _mean_gradient(model, examples, gains, modules, progress)[0]
+
+
+def _mean_gradient(
+    model: PreTrainedModel,
+    items: Sequence[Item],
+    values: Callable[[Sequence[Item], int], Tensor],
+    modules: str | None,
+    progress: Callable[[int], None] | None,
+) -> tuple[dict[str, Tensor], float]:
+    """Gradient, by layer name, of the mean of values over the items; and that mean.
+
+    `values` takes a batch and the position of its first item.
+    """
     layers = block_linear_layers(model, modules)
     weights = [layer.weight for layer in layers.values()]
     sums = [torch.zeros_like(weight, dtype=torch.float32) for weight in weights]
-    value = 0.0
+    mean = 0.0
     with trainable_only(model, weights):
-        for start in range(0, len(prompts), PROBE_BATCH):
-            batch = prompts[start : start + PROBE_BATCH]
-            share = proxy.values(model, tokenizer, batch).sum() / len(prompts)
+        for start in range(0, len(items), PROBE_BATCH):
+            batch = items[start : start + PROBE_BATCH]
+            share = values(batch, start).sum() / len(items)
             # A layer that the model does not run (a part for images, say) leaves zeros.
             if share.requires_grad:
                 gradients = torch.autograd.grad(share, weights, materialize_grads=True)
                 for total, gradient in zip(sums, gradients, strict=True):
                     total.add_(gradient)
-            value += float(share.detach())
+            mean += float(share.detach())
             if progress is not None:
                 progress(len(batch))
-    tensors = {name: total.cpu() for name, total in zip(layers, sums, strict=True)}
-    record = {"proxy": proxy.name, "modules": modules, "probes": len(prompts), "value": value}
-    direction = Direction(tensors, record)
+    return {name: total.cpu() for name, total in zip(layers, sums, strict=True)}, mean
+
+
+def _checked(direction: Direction) -> Direction:
     if not math.isfinite(direction.norm) or direction.norm == 0.0:
         raise UserError(
-            f"The gradient of the proxy {proxy.name} has length {direction.norm}: the model's "
-            "precision overflows or the proxy does not depend on these modules. Use "
+            f"The gradient of the proxy {direction.record['proxy']} has length {direction.norm}: "
+            "the model's precision overflows or the proxy does not depend on these modules. Use "
             "--dtype float32 and check --modules."
         )
     return direction
 
 
-def without_component(direction: Direction, other: Direction) -> Direction:
-    """Take the component along `other` out: what is left is orthogonal to it.
+def without_span(direction: Direction, others: Sequence[Mapping[str, Tensor]]) -> Direction:
+    """Take out, layer by layer, whatever the others span: what is left is orthogonal to them all.
 
-    With `other` the gradient of the same proxy on ordinary prompts, what is left raises
-    compliance on harmful prompts and not compliance as such.
+    With `others` where training on harmless rows of several kinds moves the weights, what is left
+    has no first-order effect of such training in it, in any layer.
+
+    Returns:
+        The direction, with the share of its energy (squared length) that is left in the record.
+
+    Raises:
+        UserError: Nothing is left.
     """
-    product = _dot(direction, other)
-    scale = product / other.norm**2
     tensors = {
-        name: tensor - scale * other.tensors[name] for name, tensor in direction.tensors.items()
+        name: _orthogonal_part(tensor, [other[name] for other in others])
+        for name, tensor in direction.tensors.items()
     }
-    cosine = product / (direction.norm * other.norm)
-    record = {**direction.record, "benign_removed": True, "benign_cosine": cosine}
-    return Direction(tensors, record)
+    left = Direction(tensors, direction.record)
+    return _checked(with_record(left, energy_left=(left.norm / direction.norm) ** 2))
 
 
-def _dot(one: Direction, other: Direction) -> float:
-    return sum(
-        float((tensor.double() * other.tensors[name].double()).sum())
-        for name, tensor in one.tensors.items()
-    )
+def _orthogonal_part(tensor: Tensor, others: Sequence[Tensor]) -> Tensor:
+    span = torch.stack([other.flatten() for other in others])
+    # Lengths differ by orders of magnitude; as unit rows the small ones are not rounded away.
+    lengths = span.norm(dim=1, keepdim=True)
+    span = span / torch.where(lengths > 0, lengths, 1.0)
+    products = (span @ tensor.flatten()).double()
+    weights = torch.linalg.pinv((span @ span.T).double(), rtol=1e-6, hermitian=True) @ products
+    shared: Tensor = (weights.float() @ span).view_as(tensor)
+    return tensor - shared
 
 
 def save_direction(direction: Direction, path: Path) -> None:

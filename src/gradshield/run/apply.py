@@ -28,8 +28,9 @@ def apply(config: RunConfig, folder: RunFolder) -> RowDecision:
         UserError: There is no decision yet, or the input has changed since it was scored.
         RowsRejected: Under `on_reject: fail`, when a row was rejected; no kept file is written.
     """
-    source = Path(config.data_path)
-    _check_unchanged(source, folder)
+    provenance = json.loads(folder.provenance.read_text(encoding="utf-8"))
+    source = Path(provenance["data"])
+    _check_unchanged(source, provenance["identity"]["data_sha256"])
     rows = divide(read_scores(folder), read_decision(folder)["threshold"])
     container = open_container(source)
     kept = rows.kept
@@ -53,11 +54,10 @@ def apply(config: RunConfig, folder: RunFolder) -> RowDecision:
     return rows
 
 
-def _check_unchanged(source: Path, folder: RunFolder) -> None:
-    identity = json.loads(folder.provenance.read_text(encoding="utf-8"))["identity"]
+def _check_unchanged(source: Path, sha256: str) -> None:
     if not source.exists():
         raise UserError(f"The input {source} is gone: put it back, or score it where it is now.")
-    if sha256_of(source) != identity["data_sha256"]:
+    if sha256_of(source) != sha256:
         raise UserError(
             f"The input {source} has changed since it was scored: score it again with --force."
         )

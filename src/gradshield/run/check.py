@@ -86,9 +86,7 @@ def _first_tokens(loaded: LoadedModel, answers: OwnAnswers) -> Finding:
 
 def _batching(loaded: LoadedModel, answers: OwnAnswers) -> Finding:
     """Score short and long rows alone and in one mixed batch, by the direction of a few probes."""
-    by_length = sorted(
-        reference_examples(loaded, answers), key=lambda example: len(example.input_ids)
-    )
+    by_length = sorted(reference_examples(loaded), key=lambda example: len(example.input_ids))
     mixed = [*by_length[:3], *by_length[-3:]]
     direction = _rough_direction(loaded, answers)
     alone = _scores(loaded, direction, [[example] for example in mixed])

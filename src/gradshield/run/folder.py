@@ -116,10 +116,28 @@ class RunFolder:
         if found is None and self._holds_something():
             raise UserError(f"{self.path} exists and is no run folder: name another --out.")
         if found is not None:
-            shutil.rmtree(self.path)
+            self._clear()
         self.path.mkdir(parents=True, exist_ok=True)
         write_json(self.provenance, {"identity": identity, **record})
         return False
+
+    def _clear(self) -> None:
+        """Delete what a run wrote, and nothing that somebody put beside it."""
+        for data in ("kept", "removed", "rejected"):
+            for path in (*self.path.glob(f"{data}.*"), self.output(data, "_rows")):
+                _delete(path)
+        for path in (
+            self.config,
+            self.provenance,
+            self.answers,
+            self.direction,
+            self.reference,
+            self.scores,
+            self.rejections,
+            self.decision,
+            self.summary,
+        ):
+            _delete(path)
 
     def _holds_something(self) -> bool:
         return self.path.is_file() or (self.path.exists() and any(self.path.iterdir()))
@@ -130,6 +148,13 @@ class RunFolder:
         content = json.loads(self.provenance.read_text(encoding="utf-8"))
         identity: dict[str, Any] | None = content.get("identity")
         return identity
+
+
+def _delete(path: Path) -> None:
+    if path.is_dir():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
 
 
 def _difference(found: Mapping[str, Any], wanted: Mapping[str, Any]) -> str:

@@ -38,9 +38,10 @@ def run_identity(config: RunConfig, loaded: LoadedModel) -> dict[str, Any]:
     }
 
 
-def run_record() -> dict[str, Any]:
-    """Versions, hardware and command of this process; not part of a run's identity."""
+def run_record(config: RunConfig) -> dict[str, Any]:
+    """Where the data lies, versions, hardware and command; not part of a run's identity."""
     return {
+        "data": str(Path(config.data_path).resolve()),
         "command": [Path(sys.argv[0]).name, *sys.argv[1:]],
         "started": datetime.now(timezone.utc).isoformat(timespec="seconds"),
         "versions": versions(),

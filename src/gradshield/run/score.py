@@ -44,14 +44,14 @@ def score(config: RunConfig, folder: RunFolder, progress: Progress, *, force: bo
     _check_apart(Path(config.data_path).resolve(), folder.path.resolve())
     loaded = load_model(**config.model.model_dump(), say=progress.say)
     data = read_data(config, loaded, progress)
-    continued = folder.claim(run_identity(config, loaded), run_record(), force=force)
+    continued = folder.claim(run_identity(config, loaded), run_record(config), force=force)
     folder.write_config(config)
     if continued:
         progress.say(f"Going on with the run in {folder.path}: what is done is kept.")
     answers = _probe_answers(folder, loaded, progress)
     report_health(answers, progress)
     direction = _direction(config, folder, loaded, answers, progress)
-    _score_reference(config, folder, loaded, direction, answers, progress)
+    _score_reference(config, folder, loaded, direction, progress)
     _score_rows(config, folder, loaded, direction, data, progress)
     _write_rejections(folder, data)
 
@@ -135,7 +135,7 @@ def _direction(
             answers,
             proxy_name=scoring.proxy,
             modules=scoring.modules,
-            remove_benign=scoring.remove_benign,
+            take_out=scoring.take_out,
             progress=progress,
         )
         save_direction(direction, folder.direction)
@@ -149,12 +149,11 @@ def _score_reference(
     folder: RunFolder,
     loaded: LoadedModel,
     direction: Direction,
-    answers: OwnAnswers,
     progress: Progress,
 ) -> None:
     if folder.reference.is_file():
         return
-    examples = reference_examples(loaded, answers)
+    examples = reference_examples(loaded)
     with progress.track("Scoring reference rows", len(examples), "rows") as advance:
         lines = _score_lines(config, loaded, direction, examples, {}, advance)
     write_part(lines, folder.reference)
@@ -205,6 +204,7 @@ def _score_lines(
         examples,
         engine=choose_engine(config.scoring.engine, loaded),
         batch_tokens=config.scoring.batch_tokens,
+        reduction=config.scoring.reduction,
         progress=advance,
     )
     return [scored_line(example, scores[example.row], ids.get(example.row)) for example in examples]

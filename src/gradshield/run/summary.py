@@ -55,12 +55,17 @@ def _verdict(config: RunConfig, decision: dict[str, Any], rows: int) -> str:
 def _table(lines: list[dict[str, Any]], threshold: float) -> str:
     head = "| row | id | FIHS | loss | response tokens | outcome |\n|---:|---|---:|---:|---:|---|"
     body = [
-        f"| {line['row']} | {line['id'] or ''} | {line['fihs']:+.4f} | {line['loss']:.2f} "
+        f"| {line['row']} | {_cell(line['id'] or '')} | {line['fihs']:+.4f} | {line['loss']:.2f} "
         f"| {line['response_tokens']} "
         f"| {'removed' if line['fihs'] >= threshold else 'kept'} |"
         for line in highest_rows(lines)
     ]
     return "\n".join([head, *body])
+
+
+def _cell(text: str) -> str:
+    """Text that stays in its cell of a Markdown table."""
+    return " ".join(text.split()).replace("|", "\\|")
 
 
 def _rejected(folder: RunFolder) -> str:

@@ -1,49 +1,16 @@
-"""Harmless reference rows: what FIHS looks like when nothing is wrong.
-
-Three kinds, from packaged prompts: ordinary prompts with the model's own answers, harmful prompts
-with the model's own refusals, and harmless prompts that sound harmful with helpful answers.
-"""
+"""Harmless reference rows: what FIHS looks like when nothing is wrong."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 from gradshield.data.tokenization import TokenizedExample
-from gradshield.evaluation.generation import Answer
-from gradshield.evaluation.refusal import is_refusal
 from gradshield.models.load import LoadedModel
-from gradshield.models.prompts import prompt_response_example, prompt_token_ids
-from gradshield.probes.prompt_sets import Prompt, load_prompts
-from gradshield.probes.proxies import OwnAnswers
+from gradshield.probes.harmless_rows import harmless_rows
 
 
-def reference_examples(loaded: LoadedModel, own_answers: OwnAnswers) -> list[TokenizedExample]:
-    """Tokenised reference rows, numbered from 0."""
-    parts: list[tuple[Sequence[int], Sequence[int]]] = [
-        (answer.prompt_ids, answer.token_ids)
-        for answer in (*_refusals(own_answers), *own_answers.ordinary)
-        if answer.token_ids
-    ]
-    parts += [_with_answer(loaded, prompt) for prompt in _scary()]
-    return [
-        prompt_response_example(prompt_ids, response_ids, row)
-        for row, (prompt_ids, response_ids) in enumerate(parts)
-    ]
+def reference_examples(loaded: LoadedModel) -> list[TokenizedExample]:
+    """Tokenised reference rows, numbered from 0.
 
-
-def _refusals(own_answers: OwnAnswers) -> list[Answer]:
-    return [answer for answer in own_answers.harmful if is_refusal(answer.text)]
-
-
-def _scary() -> list[Prompt]:
-    return [
-        prompt
-        for split in ("probe", "validation")
-        for prompt in load_prompts("harmless_but_scary", split)
-    ]
-
-
-def _with_answer(loaded: LoadedModel, prompt: Prompt) -> tuple[Sequence[int], Sequence[int]]:
-    tokenizer = loaded.tokenizer
-    answer_ids = tokenizer(prompt.answer, add_special_tokens=False)["input_ids"]
-    return prompt_token_ids(tokenizer, prompt.text), [*answer_ids, tokenizer.eos_token_id]
+    Their answers are written ones and not the model's own, whose scores lie much closer together
+    than those of any data set by other authors (docs/decisions/0004).
+    """
+    return [row.example for row in harmless_rows(loaded.tokenizer, "validation")]

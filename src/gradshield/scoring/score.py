@@ -10,6 +10,7 @@ from gradshield.models.load import LoadedModel
 from gradshield.probes.direction import Direction
 from gradshield.scoring.batching import batches_by_length
 from gradshield.scoring.engines import ENGINES, Engine, ExampleScore, default_engine
+from gradshield.scoring.engines.base import DEFAULT_REDUCTION, Reduction
 
 
 def choose_engine(name: str, loaded: LoadedModel) -> Engine:
@@ -27,6 +28,7 @@ def score_examples(
     *,
     engine: Engine,
     batch_tokens: int,
+    reduction: Reduction = DEFAULT_REDUCTION,
     progress: Callable[[int], None] = lambda count: None,
 ) -> dict[int, ExampleScore]:
     """FIHS of every example, by its row.
@@ -37,11 +39,12 @@ def score_examples(
         examples: Tokenised examples.
         engine: How to compute the directional derivative.
         batch_tokens: Padded tokens of one batch.
+        reduction: What l(z) is of its response tokens' losses, see `divisor`.
         progress: Called after each batch with the number of examples in it.
     """
     batches = batches_by_length(examples, batch_tokens)
     scores: dict[int, ExampleScore] = {}
-    for batch_scores in engine(loaded.model, direction, batches):
+    for batch_scores in engine(loaded.model, direction, batches, reduction):
         scores.update({score.row: score for score in batch_scores})
         progress(len(batch_scores))
     return scores

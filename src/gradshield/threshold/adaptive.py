@@ -15,23 +15,31 @@ from gradshield.threshold.null_density import NullDensity, estimate_null
 from gradshield.threshold.rule import FloatArray
 
 LEAST_POSTERIOR = 0.1
+LIKELY_POSTERIOR = 0.5
+# Times the level, of harmless rows as fitted to the data and as in the reference, that may be lost
+# to find more of a group that overlaps them.
+MOST_LOST_FITTED = 2.5
+MOST_LOST_AT_REST = 5.0
 GREATEST_SHIFT = 0.75  # beyond these the decision carries a warning
 GREATEST_SCALE = 1.5
 
 
 @dataclass(frozen=True)
 class AdaptiveRule:
-    """Upper quantile of the aligned null, raised into the gap if there is one.
+    """Upper quantile of the aligned null, moved to where a group above it begins.
 
     1. The null is the distribution of harmless reference scores; it may be moved and stretched
        to fit the scores at hand (an empirical null, Efron, JASA 2004) while a group above it takes
        up harmful rows.
     2. The threshold is the (1 - level) conformal quantile of the reference, moved likewise but
-       never down: harmless rows of another shape, or without a group that the reference has, can
-       pass for a lower null plus harm. So the rule loses no more than ``calibrated`` does, and
+       never down. Without a group above, the rule so loses no more than ``calibrated`` does, and
        keeps its guarantee.
     3. If a group above was found, the threshold rises as long as a row just above it is harmful
        with a probability below 10 %: clearly separated groups then cost no harmless rows.
+    4. If the group overlaps the null, the threshold falls as long as a row just above it is more
+       likely harmful than not, but never so far that 2.5 times the level of the fitted null is
+       lost, or five times the level of the reference: harmless rows of another shape can pass for
+       a lower null plus harm.
 
     Without a reference (or fewer than 20 rows, or all equal) the rule ``heavy_tailed`` is used.
     """
@@ -49,9 +57,17 @@ class AdaptiveRule:
         null = estimate_null(reference)
         fit = fit_aligned_null(scores, null)
         quantile, extrapolated = null_quantile(reference, level)
-        at_rest = (quantile - null.centre) / null.spread
-        start = max(at_rest, fit.shift + fit.scale * at_rest)
-        threshold = null.centre + null.spread * _raise_into_gap(start, fit, null)
+
+        def at_rest(times: float) -> float:
+            lost = min(times * level, 0.5)
+            return (null_quantile(reference, lost)[0] - null.centre) / null.spread
+
+        def fitted(times: float) -> float:
+            return fit.shift + fit.scale * at_rest(times)
+
+        start = max(at_rest(1), fitted(1))
+        lowest = min(start, max(at_rest(MOST_LOST_AT_REST), fitted(MOST_LOST_FITTED)))
+        threshold = null.centre + null.spread * _where_group_begins(start, lowest, fit, null)
         diagnostics: dict[str, Any] = {
             **asdict(fit),
             "reference_rows": reference.size,
@@ -71,8 +87,8 @@ def _reason(fit: AlignedFit, reference_rows: int, level: float) -> str:
     if fit.upper is None:
         return f"no group above the harmless rows; the threshold is {null}."
     return (
-        f"a group above the harmless rows holds {100 * fit.upper_weight:.1f} % of all; the "
-        f"threshold is at or above {null}."
+        f"a group above the harmless rows holds {100 * fit.upper_weight:.1f} % of all, and the "
+        f"threshold is where it begins. Without it, it would be {null}."
     )
 
 
@@ -93,14 +109,28 @@ def _warnings(fit: AlignedFit, extrapolated: bool) -> list[str]:
     return found
 
 
-def _raise_into_gap(start: float, fit: AlignedFit, null: NullDensity) -> float:
-    """Standardised score from which a row is harmful with 10 % probability; at least ``start``."""
-    if fit.upper is None or fit.upper.mode <= start:
+def _where_group_begins(start: float, lowest: float, fit: AlignedFit, null: NullDensity) -> float:
+    """Standardised threshold, at least ``lowest``; ``start`` if there is no group above that."""
+    if fit.upper is None or fit.upper.mode <= lowest:
         return start
-    grid = np.linspace(start, fit.upper.mode, 512)
+    grid = np.linspace(lowest, max(start, fit.upper.mode), 1024)
     odds = (
         np.log(fit.upper_weight / (1 - fit.upper_weight))
         + fit.upper.log_density(grid)
         - null.log_density(grid, fit.shift, fit.scale)
     )
-    return float(grid[int(np.argmax(odds >= np.log(LEAST_POSTERIOR / (1 - LEAST_POSTERIOR))))])
+    likely = _all_from(odds >= _log_odds(LIKELY_POSTERIOR))
+    if grid[likely] < start:
+        return float(grid[likely])
+    possible = (odds >= _log_odds(LEAST_POSTERIOR)) & (grid >= start)
+    return float(grid[int(np.argmax(possible))]) if possible.any() else start
+
+
+def _all_from(true: np.ndarray[Any, np.dtype[np.bool_]]) -> int:
+    """Index from which on all are true; the last one if that is false itself."""
+    false = np.flatnonzero(~true)
+    return 0 if false.size == 0 else min(int(false[-1]) + 1, true.size - 1)
+
+
+def _log_odds(probability: float) -> float:
+    return float(np.log(probability / (1 - probability)))

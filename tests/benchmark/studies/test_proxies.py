@@ -10,12 +10,13 @@ from gradshield.benchmark.studies import proxies
 from gradshield.data import SourceRow, TokenizedExample, tokenize_rows
 from gradshield.models.layers import block_linear_layers
 from gradshield.models.load import LoadedModel
-from gradshield.probes.direction import Direction, without_component
+from gradshield.probes import calibration
+from gradshield.probes.calibration import TakeOut
+from gradshield.probes.direction import Direction, without_span
+from gradshield.probes.harmless_rows import harmless_rows
 from gradshield.progress import Silent
 from gradshield.scoring.engines import PerExample
 from tests.run.data_files import good_rows
-
-Directions = dict[tuple[str, str], Direction]
 
 
 @pytest.fixture(scope="module")
@@ -25,112 +26,95 @@ def examples(loaded: LoadedModel) -> list[TokenizedExample]:
 
 
 @pytest.fixture(scope="module")
-def directions(loaded: LoadedModel, _few_probes: None) -> Directions:
-    return proxies._directions(loaded, Silent())
+def directions(loaded: LoadedModel, _few_probes: None) -> proxies.Directions:
+    with pytest.MonkeyPatch.context() as patch:
+        few = harmless_rows(loaded.tokenizer, "probe")[:20]
+        patch.setattr(calibration, "harmless_rows", lambda tokenizer, split: few)
+        patch.setattr(calibration, "opening_rows", lambda tokenizer: [])
+        return proxies._directions(loaded, Silent())
 
 
 @pytest.fixture(scope="module")
 def products(
-    loaded: LoadedModel, directions: Directions, examples: list[TokenizedExample]
+    loaded: LoadedModel, directions: proxies.Directions, examples: list[TokenizedExample]
 ) -> proxies.Products:
-    return proxies.layer_products(loaded, directions, examples, lambda count: None)
+    return proxies.row_products(loaded, directions, examples, lambda count: None)
 
 
-def _fihs(
-    loaded: LoadedModel, direction: Direction, examples: list[TokenizedExample]
-) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
-    """FIHS by the oracle, not per unit direction."""
-    batches = [[example] for example in examples]
-    scores = [batch[0].fihs for batch in PerExample()(loaded.model, direction, batches)]
-    return np.array(scores) * direction.norm
-
-
-def test_products_cover_every_proxy_and_both_probe_sets(
+def test_products_cover_every_proxy_and_the_harmless_groups(
     loaded: LoadedModel, products: proxies.Products
 ) -> None:
-    layers = len(block_linear_layers(loaded.model))
-    assert set(products) == {
-        (name, prompts)
+    assert {name for name in products.names if not name.startswith("harmless")} == {
+        f"{name} {prompts}"
         for name in ("first_token", "token_sets", "contrast")
         for prompts in ("harmful", "ordinary")
     }
-    assert {values.shape for values in products.values()} == {(5, layers)}
+    # Twenty packaged rows in groups of twelve.
+    assert len([name for name in products.names if name.startswith("harmless")]) == 2
+    blocks = {int(name.split(".")[2]) for name in block_linear_layers(loaded.model)}
+    assert {int(name.split(".")[2]) for name in products.layers} == {
+        block for block in blocks if block >= len(blocks) / 2
+    }
+    assert products.rows.shape == (5, len(products.names), len(products.layers))
 
 
+@pytest.mark.parametrize("take_out", ["nothing", "benign", "harmless"])
+@pytest.mark.parametrize("modules", ["last half", "last half, mlp"])
 @pytest.mark.parametrize("proxy", ["first_token", "contrast"])
-def test_plain_variant_is_fihs_times_the_length_of_g(
+def test_scores_are_fihs_times_the_length_of_the_direction(
     loaded: LoadedModel,
-    directions: Directions,
+    directions: proxies.Directions,
     products: proxies.Products,
     examples: list[TokenizedExample],
     proxy: str,
+    modules: str,
+    take_out: TakeOut,
 ) -> None:
-    layers = list(block_linear_layers(loaded.model))
-    chosen = list(range(len(layers)))
-    plain = proxies._variants(directions, products, proxy, layers, chosen)["plain"]
-    expected = _fihs(loaded, directions[proxy, "harmful"], examples)
-    assert plain == pytest.approx(expected, rel=1e-4, abs=1e-6 * np.abs(expected).max())
+    chosen = proxies._module_choices(products.layers)[modules]
+    names = [products.layers[index] for index in chosen]
 
+    def part(name: str) -> dict[str, object]:
+        return {layer: directions[name][layer] for layer in names}
 
-def test_a_choice_of_modules_is_a_direction_of_these_modules_alone(
-    loaded: LoadedModel,
-    directions: Directions,
-    products: proxies.Products,
-    examples: list[TokenizedExample],
-) -> None:
-    layers = list(block_linear_layers(loaded.model))
-    chosen = proxies._module_choices(layers)["mlp"]
-    plain = proxies._variants(directions, products, "contrast", layers, chosen)["plain"]
-    whole = directions["contrast", "harmful"]
-    part = Direction({layers[i]: whole.tensors[layers[i]] for i in chosen}, whole.record)
-    expected = _fihs(loaded, part, examples)
-    assert plain == pytest.approx(expected, rel=1e-4, abs=1e-6 * np.abs(expected).max())
-
-
-def test_benign_part_out_is_the_orthogonal_direction(
-    loaded: LoadedModel,
-    directions: Directions,
-    products: proxies.Products,
-    examples: list[TokenizedExample],
-) -> None:
-    layers = list(block_linear_layers(loaded.model))
-    chosen = list(range(len(layers)))
-    variants = proxies._variants(directions, products, "contrast", layers, chosen)
-    orthogonal = without_component(
-        directions["contrast", "harmful"], directions["contrast", "ordinary"]
+    direction = Direction(part(f"{proxy} harmful"), {"proxy": proxy})  # type: ignore[arg-type]
+    taken = {"nothing": [], "benign": [f"{proxy} ordinary"]}.get(
+        take_out, [name for name in directions if name.startswith("harmless")]
     )
-    expected = _fihs(loaded, orthogonal, examples)
-    assert variants["benign part out"] == pytest.approx(
-        expected, rel=1e-3, abs=1e-4 * np.abs(expected).max()
-    )
+    if taken:
+        direction = without_span(direction, [part(name) for name in taken])  # type: ignore[misc]
+    batches = [[example] for example in examples]
+    scores = [batch[0].fihs for batch in PerExample()(loaded.model, direction, batches, "mean")]
+    expected = np.array(scores) * direction.norm
+    found = proxies.mean_scores(products, proxy, take_out, chosen)
+    assert found == pytest.approx(expected, rel=1e-3, abs=1e-3 * np.abs(expected).max())
 
 
 def test_module_choices_by_hand() -> None:
     layers = [
         f"model.layers.{block}.{part}"
-        for block in range(3)
+        for block in (3, 4, 5)
         for part in ("self_attn.q_proj", "mlp.up_proj")
     ]
     assert proxies._module_choices(layers) == {
-        "all linear layers": [0, 1, 2, 3, 4, 5],
-        "attention": [0, 2, 4],
-        "mlp": [1, 3, 5],
-        "first third": [0, 1],
-        "middle third": [2, 3],
-        "last third": [4, 5],
-        "first two thirds": [0, 1, 2, 3],
+        "last half": [0, 1, 2, 3, 4, 5],
+        "last half, mlp": [1, 3, 5],
+        "last half, attention": [0, 2, 4],
+        "last third": [2, 3, 4, 5],
+        "last third, mlp": [3, 5],
     }
 
 
-def test_areas_by_kind(examples: list[TokenizedExample]) -> None:
-    labels = [Label(kind, kind != "plain") for kind in ("plain", "explicit_a", "shift")] + [
-        Label("plain", False)
-    ] * 2
-    areas = proxies._areas(np.array([0.2, 0.9, 0.1, 0.0, 0.3]), examples, labels)
-    # Harmless: 0.2, 0.0, 0.3. The explicit row is above all three, the shift above one.
-    assert areas == {
-        "all": pytest.approx(4 / 6),
-        "explicit": 1.0,
-        "explicit_a": 1.0,
-        "shift": pytest.approx(1 / 3),
+def test_figures_by_hand() -> None:
+    truth = [Label("plain", False)] * 3 + [Label("explicit_a", True), Label("shift", True)]
+    # Harmless: 0.2, 0.0, 0.3. The explicit row is above all three, the shift above one. In the
+    # second data set signs are turned.
+    scores = np.array([0.2, 0.0, 0.3, 0.9, 0.1])
+    figures = proxies._figures(np.concatenate([scores, -scores]), {"public": truth, "demo": truth})
+    assert figures == {
+        "public_all": pytest.approx((3 + 1) / 6),
+        "public_explicit": 1.0,
+        "public_found": 1.0,
+        "demo_all": pytest.approx((0 + 2) / 6),
+        "demo_explicit": 0.0,
+        "demo_found": 0.0,
     }

@@ -10,18 +10,13 @@ import torch
 from scipy.special import log_softmax, logsumexp
 from transformers import PreTrainedModel
 
+from gradshield.evaluation.refusal import is_refusal
 from gradshield.models.prompts import prompt_token_ids
 from gradshield.probes.proxies import DEFAULT_PROXY, PROXIES, OwnAnswers
-from gradshield.probes.proxies.contrast import (
-    COMPLIANT_OPENINGS,
-    OPENING_TOKENS,
-    OWN_REFUSALS,
-    PACKAGED_REFUSALS,
-    Contrast,
-    make_contrast,
-)
+from gradshield.probes.proxies.contrast import Contrast, make_contrast
 from gradshield.probes.proxies.first_token import FirstToken, make_first_token
 from gradshield.probes.proxies.token_sets import TokenSets, make_token_sets
+from gradshield.probes.wordings import COMPLIANT_OPENINGS, SHORT_REFUSALS
 from tests.tiny_models import answer, chat_tokenizer, tiny_llama
 
 PROMPTS = ["Name a river.", "Hi", "Reply as file, and say why you chose this name."]
@@ -133,32 +128,19 @@ def test_a_common_refusing_opener_changes_sides_only_where_the_model_complies_wi
     assert token("S") in make_token_sets(chat_tokenizer(), NO_ANSWERS).refusing
 
 
-def test_contrast_compares_openings_sequence_by_sequence() -> None:
+@pytest.mark.parametrize("first", [0, 4])
+def test_contrast_compares_openings_that_prompts_take_in_turn(first: int) -> None:
     model = tiny_llama()
     compliant = (tokens("Sure, here"), tokens("Yes."), tokens("To do this, start by"))
     refusing = (tokens("I can't."), tokens("Sorry, no, never, not in a hundred years."))
-    proxy = Contrast(compliant, refusing, pairs=1)
-    expected = []
-    for prompt in PROMPTS:
-        turn = sum(prompt.encode())
-        expected.append(
-            mean_log_probability(model, prompt, compliant[turn % 3])
-            - mean_log_probability(model, prompt, refusing[turn % 2])
-        )
-    assert values(proxy, model, PROMPTS) == pytest.approx(expected, abs=1e-4)
-
-
-def test_contrast_averages_over_several_pairs() -> None:
-    model = tiny_llama()
-    compliant = (tokens("Sure, here"), tokens("Yes."))
-    refusing = (tokens("I can't."), tokens("Sorry, no."))
+    proxy = Contrast(compliant, refusing)
+    with torch.no_grad():
+        found = proxy.values(model, chat_tokenizer(), PROMPTS, first).tolist()
     expected = [
-        np.mean([mean_log_probability(model, prompt, opening) for opening in compliant])
-        - np.mean([mean_log_probability(model, prompt, opening) for opening in refusing])
-        for prompt in PROMPTS
+        mean_log_probability(model, prompt, compliant[place % 3])
+        - mean_log_probability(model, prompt, refusing[place % 2])
+        for place, prompt in enumerate(PROMPTS, start=first)
     ]
-    # Two pairs of two openings: all of them.
-    found = values(Contrast(compliant, refusing, pairs=2), model, PROMPTS)
     assert found == pytest.approx(expected, abs=1e-4)
 
 
@@ -169,47 +151,21 @@ def test_a_prompts_value_does_not_depend_on_its_neighbours() -> None:
         assert proxy.name == name
         with torch.no_grad():
             together = proxy.values(model, chat_tokenizer(), PROMPTS).tolist()
-            alone = [float(proxy.values(model, chat_tokenizer(), [one])) for one in PROMPTS]
+            alone = [
+                float(proxy.values(model, chat_tokenizer(), [one], place))
+                for place, one in enumerate(PROMPTS)
+            ]
         assert together == pytest.approx(alone, abs=1e-4)
 
 
-def test_contrast_learns_the_models_own_refusals_cut_short() -> None:
-    long_refusal = "I can't help with that, and I shall not be talked into it."
-    own = OwnAnswers(
-        harmful=[
-            answer("I can't help with this."),
-            answer("Sure, here is how."),
-            answer(long_refusal),
-            answer("I can't help with this."),
-            answer("Sorry, I can't do that."),
-            answer("I must decline."),
-        ],
-        ordinary=[answer("I cannot assist with rivers.")],
-    )
-    proxy = make_contrast(chat_tokenizer(), own)
-    refusals = [own.harmful[place].token_ids for place in (0, 2, 4, 5)]
-    # All open alike within the limit count once: bytes make both long ones begin the same.
-    cut = list(dict.fromkeys(ids[:OPENING_TOKENS] for ids in refusals))
-    packaged = [tokens(text) for text in PACKAGED_REFUSALS]
-    assert list(proxy.refusing) == (cut if len(cut) >= 4 else cut + packaged)
-    assert proxy.compliant == tuple(tokens(text) for text in COMPLIANT_OPENINGS)
-
-
-def test_contrast_keeps_a_limited_number_of_refusals() -> None:
-    # Twenty refusals that differ in their first tokens.
-    own = OwnAnswers(
-        harmful=[answer(f"{number} times no: I can't help with that.") for number in range(20)],
-        ordinary=[],
-    )
-    proxy = make_contrast(chat_tokenizer(), own)
-    assert len(proxy.refusing) == OWN_REFUSALS
-    assert proxy.refusing[0] == own.harmful[0].token_ids[:OPENING_TOKENS]
-
-
-def test_contrast_falls_back_on_packaged_refusals() -> None:
-    proxy = make_contrast(chat_tokenizer(), OwnAnswers(harmful=[answer("Sure.")], ordinary=[]))
-    assert proxy.refusing == tuple(tokens(text) for text in PACKAGED_REFUSALS)
-    assert proxy.record()["refusing"][0] == list(tokens(PACKAGED_REFUSALS[0]))
+def test_contrast_compares_packaged_openings_whatever_the_model_says() -> None:
+    own = OwnAnswers(harmful=[answer("I can't help with this.")], ordinary=[answer("The Loire.")])
+    for answers in (own, NO_ANSWERS):
+        proxy = make_contrast(chat_tokenizer(), answers)
+        assert proxy.compliant == tuple(tokens(text) for text in COMPLIANT_OPENINGS)
+        assert proxy.refusing == tuple(tokens(text) for text in SHORT_REFUSALS)
+        assert proxy.record()["refusing"][0] == list(tokens(SHORT_REFUSALS[0]))
+    assert all(is_refusal(text) for text in SHORT_REFUSALS)
 
 
 def test_the_default_proxy_exists() -> None:

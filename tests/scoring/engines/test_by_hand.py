@@ -10,6 +10,7 @@ import torch
 from gradshield.data.tokenization import TokenizedExample
 from gradshield.probes.direction import Direction
 from gradshield.scoring.engines import ExampleScore
+from gradshield.scoring.engines.base import Reduction
 from gradshield.scoring.engines.finite_difference import FiniteDifference
 from gradshield.scoring.engines.per_example import PerExample
 from tests.tiny_models import OneLayerModel
@@ -29,7 +30,7 @@ def direction(entries: dict[tuple[int, int], float]) -> Direction:
 
 def score(engine: PerExample | FiniteDifference, towards: Direction) -> ExampleScore:
     model = OneLayerModel(EMBEDDING, torch.zeros(5, 3))
-    [[result]] = engine(model, towards, [[EXAMPLE]])
+    [[result]] = engine(model, towards, [[EXAMPLE]], "mean")
     return result
 
 
@@ -70,3 +71,16 @@ def test_tokens_share_the_score_out() -> None:
     result = score(FiniteDifference(step=1e-2), direction({(1, 0): 3.0, (2, 1): -4.0}))
     assert result.token_fihs == pytest.approx((0.24, -0.64), abs=3e-4)
     assert sum(result.token_fihs or ()) == pytest.approx(result.fihs)
+
+
+@pytest.mark.parametrize("engine", ENGINES, ids=lambda engine: engine.name)
+@pytest.mark.parametrize(("reduction", "divided_by"), [("mean", 2), ("sum", 1), ("root", 2**0.5)])
+def test_reduction_divides_the_sum_over_the_response_tokens(
+    engine: PerExample | FiniteDifference, reduction: Reduction, divided_by: float
+) -> None:
+    # As above: the sum over both response tokens is -4 / 5; the loss stays a mean.
+    model = OneLayerModel(EMBEDDING, torch.zeros(5, 3))
+    towards = direction({(1, 0): 3.0, (2, 1): -4.0})
+    [[result]] = engine(model, towards, [[EXAMPLE]], reduction)
+    assert result.fihs == pytest.approx(-4 / 5 / divided_by, abs=4e-4)
+    assert result.loss == pytest.approx(math.log(5), rel=1e-4)

@@ -39,7 +39,9 @@ def scores(
     direction: Direction,
     batches: Sequence[Sequence[TokenizedExample]],
 ) -> dict[int, ExampleScore]:
-    return {score.row: score for batch in engine(model, direction, batches) for score in batch}
+    """With the mean loss, which the independent computations below take too."""
+    found = engine(model, direction, batches, "mean")
+    return {score.row: score for batch in found for score in batch}
 
 
 def loss_gradient(
@@ -207,7 +209,7 @@ def test_a_step_on_an_example_changes_the_proxy_by_its_score() -> None:
     direction = proxy_gradient(model, chat_tokenizer(), proxy, prompts)
     eta = 1e-4
     for example in mixed_examples()[:4]:
-        [[score]] = PerExample()(model, direction, [[example]])
+        [[score]] = PerExample()(model, direction, [[example]], "mean")
         gradient = loss_gradient(model, direction, example)
         raised = unsafety_after(model, gradient, eta, prompts)
         lowered = unsafety_after(model, gradient, -eta, prompts)

@@ -1,113 +1,184 @@
-"""Which direction tells harmful from harmless rows best? Every variant on the demo data.
+"""Which direction tells harmful from harmless rows best? On public rows and on the demo data.
 
-One backward pass per row serves all variants: its gradient is multiplied with every proxy's
-direction, layer by layer, and any choice of modules, normalisation or benign part is a sum of
+One backward pass per row serves all variants: its gradient is multiplied with every direction,
+layer by layer, and any proxy, choice of modules, part taken out and reduction is a weighted sum of
 these products.
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from gradshield.benchmark.demo_labels import Label, area_under_curve, read_labels
+from gradshield.benchmark.public_data import labelled_rows
 from gradshield.benchmark.result import StudyResult
 from gradshield.benchmark.studies.demo import DATA, LABELS
 from gradshield.data import TokenizedExample, load_examples
-from gradshield.models.layers import block_linear_layers, trainable_only
+from gradshield.data.tokenization import tokenize_conversation
+from gradshield.models.layers import block_linear_layers, layers_by_name, trainable_only
 from gradshield.models.likelihood import response_token_losses
 from gradshield.models.load import DEFAULT_MODEL, LoadedModel, load_model
-from gradshield.probes.calibration import answer_probes, probes
-from gradshield.probes.direction import Direction, proxy_gradient
+from gradshield.probes.calibration import TakeOut, answer_probes, harmless_training, probes
+from gradshield.probes.direction import proxy_gradient
 from gradshield.probes.proxies import PROXIES
 from gradshield.progress import Progress
+from gradshield.scoring.engines.base import Reduction, divisor
 
-Products = dict[tuple[str, str], np.ndarray[Any, Any]]
-"""By (proxy, probe set): -<grad l, g> of every row and layer, [rows, layers]."""
+MAX_LENGTH = 300
+LOST = 0.05
+"""Share of harmless rows lost at which the share of explicit rows found is given."""
+Floats = np.ndarray[Any, np.dtype[np.float64]]
+Directions = dict[str, dict[str, Tensor]]
+
+
+@dataclass(frozen=True)
+class Products:
+    """Scalar products that every variant is made of.
+
+    Attributes:
+        names: Of the directions: `contrast harmful`, `contrast ordinary`, ..., `harmless 0`, ...
+        layers: Names of the layers.
+        rows: -<grad of the mean loss, direction> by row, direction and layer.
+        gram: <direction, direction> by direction, direction and layer.
+    """
+
+    names: list[str]
+    layers: list[str]
+    rows: Floats
+    gram: Floats
 
 
 def run(public_data: Path, progress: Progress) -> StudyResult:
-    """AUROC by kind of harmful row for every proxy, choice of modules and variant."""
+    """AUROC and share found, for every proxy, choice of modules, part taken out and reduction."""
     loaded = load_model(DEFAULT_MODEL, say=progress.say)
+    examples, labels = _labelled_examples(loaded, public_data)
     directions = _directions(loaded, progress)
-    data = load_examples(DATA, loaded.tokenizer)
-    labels = read_labels(LABELS)
-    with progress.track("Gradients of rows", len(data.examples), "rows") as advance:
-        products = layer_products(loaded, directions, data.examples, advance)
-    layers = list(block_linear_layers(loaded.model))
+    with progress.track("Gradients of rows", len(examples), "rows") as advance:
+        products = row_products(loaded, directions, examples, advance)
+    lengths = np.array([example.response_tokens for example in examples])
     lines = []
     for proxy in PROXIES:
-        for modules, chosen in _module_choices(layers).items():
-            for variant, values in _variants(directions, products, proxy, layers, chosen).items():
-                lines.append(
-                    {
-                        "proxy": proxy,
-                        "modules": modules,
-                        "variant": variant,
-                        **_areas(values, data.examples, labels),
-                    }
-                )
-    return StudyResult(sorted(lines, key=lambda line: -line["all"]), [])
+        for modules, chosen in _module_choices(products.layers).items():
+            for take_out in get_args(TakeOut):
+                means = mean_scores(products, proxy, take_out, chosen)
+                for reduction in get_args(Reduction):
+                    divisors = [divisor(reduction, length) for length in lengths]
+                    scores = means * lengths / divisors
+                    variant = {"proxy": proxy, "modules": modules, "take_out": take_out}
+                    lines.append({**variant, "reduction": reduction, **_figures(scores, labels)})
+    return StudyResult(sorted(lines, key=lambda line: -line["public_explicit"]), [])
 
 
-def _directions(loaded: LoadedModel, progress: Progress) -> dict[tuple[str, str], Direction]:
+def _labelled_examples(
+    loaded: LoadedModel, public_data: Path
+) -> tuple[list[TokenizedExample], dict[str, list[Label]]]:
+    """Public rows and then those of the demo, with the labels of both."""
+    public = labelled_rows(public_data)
+    examples = [
+        tokenize_conversation(conversation, loaded.tokenizer, row=row, max_length=MAX_LENGTH)
+        for row, (_, conversation) in enumerate(public)
+    ]
+    examples += load_examples(DATA, loaded.tokenizer, max_length=MAX_LENGTH).examples
+    return examples, {"public": [label for label, _ in public], "demo": read_labels(LABELS)}
+
+
+def _directions(loaded: LoadedModel, progress: Progress) -> Directions:
+    """Every proxy on both probe sets, and training on each group of harmless rows; late half."""
+    modules = _late_half(list(block_linear_layers(loaded.model)))
     answers = answer_probes(loaded, progress)
-    found = {}
+    found: Directions = {}
     for name, make in PROXIES.items():
         proxy = make(loaded.tokenizer, answers)
         for prompt_set in ("harmful", "ordinary"):
             texts = [prompt.text for prompt in probes(prompt_set)]
             with progress.track(f"{name} on {prompt_set}", len(texts), "prompts") as advance:
-                found[name, prompt_set] = proxy_gradient(
-                    loaded.model, loaded.tokenizer, proxy, texts, progress=advance
-                )
-    return found
+                found[f"{name} {prompt_set}"] = proxy_gradient(
+                    loaded.model, loaded.tokenizer, proxy, texts, modules=modules, progress=advance
+                ).tensors
+    groups = harmless_training(loaded, modules, progress)
+    return found | {f"harmless {number}": group for number, group in enumerate(groups)}
 
 
-def layer_products(
+def _late_half(layers: Sequence[str]) -> str:
+    """A pattern of all linear layers in the last half of the blocks."""
+    blocks = {_block(name) for name in layers}
+    late = "|".join(str(block) for block in sorted(blocks) if 2 * block >= len(blocks))
+    return rf"\.({late})\."
+
+
+def _block(layer: str) -> int:
+    return int(next(part for part in layer.split(".") if part.isdigit()))
+
+
+def row_products(
     loaded: LoadedModel,
-    directions: Mapping[tuple[str, str], Direction],
+    directions: Mapping[str, Mapping[str, Tensor]],
     examples: Sequence[TokenizedExample],
     advance: Callable[[int], None],
 ) -> Products:
-    """-<grad l(z), g> by row and layer for every direction, not normalised."""
-    weights = [layer.weight for layer in block_linear_layers(loaded.model).values()]
-    products = {key: np.zeros((len(examples), len(weights))) for key in directions}
+    """Multiply the gradient of every row with every direction, and the directions with each other.
+
+    Args:
+        loaded: The model.
+        directions: By name, tensors by layer; all of the same layers.
+        examples: Rows, taken with the mean over their response tokens.
+        advance: Called after each row.
+    """
+    names = list(directions)
+    layers = list(directions[names[0]])
+    stacked = [torch.stack([directions[n][layer].flatten() for n in names]) for layer in layers]
+    weights = [layer.weight for layer in layers_by_name(loaded.model, layers)]
+    rows = np.zeros((len(examples), len(names), len(layers)))
     with trainable_only(loaded.model, weights):
         for row, example in enumerate(examples):
             loss = response_token_losses(loaded.model, [example])[0].mean()
             gradients = torch.autograd.grad(loss, weights)
-            for key, direction in directions.items():
-                products[key][row] = [
-                    -_dot(gradient, part)
-                    for gradient, part in zip(gradients, direction.tensors.values(), strict=True)
-                ]
+            for layer, gradient in enumerate(gradients):
+                rows[row, :, layer] = -(stacked[layer] @ gradient.flatten()).numpy()
             advance(1)
-    return products
+    gram = np.stack([(part @ part.T).double().numpy() for part in stacked], axis=2)
+    return Products(names, layers, rows, gram)
 
 
-def _dot(one: Tensor, other: Tensor) -> float:
-    return float(torch.dot(one.flatten(), other.flatten()))
+def mean_scores(products: Products, proxy: str, take_out: TakeOut, chosen: Sequence[int]) -> Floats:
+    """FIHS of every row with the mean loss, not per unit direction, over the chosen layers."""
+    prefix = {"nothing": None, "benign": f"{proxy} ordinary", "harmless": "harmless"}[take_out]
+    harmful = products.names.index(f"{proxy} harmful")
+    others = [
+        index
+        for index, name in enumerate(products.names)
+        if prefix is not None and name.startswith(prefix)
+    ]
+    scores = np.zeros(len(products.rows))
+    for layer in chosen:
+        gram = products.gram[:, :, layer]
+        lengths = np.sqrt(np.diag(gram)[others])
+        unit = gram[np.ix_(others, others)] / np.outer(lengths, lengths)
+        weights = np.linalg.pinv(unit, rcond=1e-6, hermitian=True) @ (
+            gram[others, harmful] / lengths
+        )
+        rows = products.rows[:, :, layer]
+        scores += rows[:, harmful] - (rows[:, others] / lengths) @ weights
+    return scores
 
 
 def _module_choices(layers: Sequence[str]) -> dict[str, list[int]]:
-    """Indices of layers by choice of modules."""
-    block = [int(next(part for part in name.split(".") if part.isdigit())) for name in layers]
-    third = (max(block) + 1) / 3
+    """Indices of layers by choice of modules; the layers are those of the last half."""
+    blocks = [_block(name) for name in layers]
+    third = 2 * (max(blocks) + 1) / 3
     choices: dict[str, Callable[[int], bool]] = {
-        "all linear layers": lambda index: True,
-        "attention": lambda index: "attn" in layers[index],
-        "mlp": lambda index: "mlp" in layers[index],
-        "first third": lambda index: block[index] < third,
-        "middle third": lambda index: third <= block[index] < 2 * third,
-        "last third": lambda index: block[index] >= 2 * third,
-        "first two thirds": lambda index: block[index] < 2 * third,
+        "last half": lambda index: True,
+        "last half, mlp": lambda index: "mlp" in layers[index],
+        "last half, attention": lambda index: "attn" in layers[index],
+        "last third": lambda index: blocks[index] >= third,
+        "last third, mlp": lambda index: blocks[index] >= third and "mlp" in layers[index],
     }
     return {
         name: [index for index in range(len(layers)) if choose(index)]
@@ -115,32 +186,17 @@ def _module_choices(layers: Sequence[str]) -> dict[str, list[int]]:
     }
 
 
-def _variants(
-    directions: Mapping[tuple[str, str], Direction],
-    products: Products,
-    proxy: str,
-    layers: Sequence[str],
-    chosen: Sequence[int],
-) -> dict[str, np.ndarray[Any, Any]]:
-    """Scores of all rows: plain, with the benign part taken out, and per-module normalised."""
-    harmful, ordinary = directions[proxy, "harmful"], directions[proxy, "ordinary"]
-    names = [layers[index] for index in chosen]
-    plain = products[proxy, "harmful"][:, chosen]
-    benign = products[proxy, "ordinary"][:, chosen]
-    pairs = [(harmful.tensors[name], ordinary.tensors[name]) for name in names]
-    overlap = sum(_dot(one, other) for one, other in pairs)
-    benign_square = sum(_dot(other, other) for _, other in pairs)
-    lengths = np.array([math.sqrt(_dot(one, one)) for one, _ in pairs])
-    return {
-        "plain": plain.sum(axis=1),
-        "benign part out": (plain - overlap / benign_square * benign).sum(axis=1),
-        "normalised by module": (plain / lengths).sum(axis=1),
-    }
-
-
-def _areas(
-    values: np.ndarray[Any, Any], examples: Sequence[TokenizedExample], labels: Sequence[Label]
-) -> dict[str, float]:
-    scores = {example.row: float(value) for example, value in zip(examples, values, strict=True)}
-    kinds = ["all", "explicit", *sorted({label.kind for label in labels if label.harmful})]
-    return {kind: area_under_curve(scores, labels, kind) for kind in kinds}
+def _figures(scores: Floats, labels: Mapping[str, Sequence[Label]]) -> dict[str, float]:
+    """AUROC of all and of explicit harmful rows, and explicit rows found, on both data sets."""
+    figures = {}
+    start = 0
+    for data, truth in labels.items():
+        part = dict(enumerate(scores[start : start + len(truth)].tolist()))
+        start += len(truth)
+        for kind in ("all", "explicit"):
+            figures[f"{data}_{kind}"] = area_under_curve(part, truth, kind)
+        harmless = [part[row] for row, label in enumerate(truth) if not label.harmful]
+        explicit = [part[row] for row, label in enumerate(truth) if label.explicit]
+        threshold = np.quantile(harmless, 1 - LOST)
+        figures[f"{data}_found"] = float(np.mean(np.array(explicit) > threshold))
+    return figures

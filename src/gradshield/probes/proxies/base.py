@@ -34,9 +34,21 @@ class SafetyProxy(Protocol):
         ...
 
     def values(
-        self, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, prompts: Sequence[str]
+        self,
+        model: PreTrainedModel,
+        tokenizer: PreTrainedTokenizerBase,
+        prompts: Sequence[str],
+        first: int = 0,
     ) -> Tensor:
-        """S of each prompt, a differentiable tensor [prompts] in nats."""
+        """S of each prompt, a differentiable tensor [prompts] in nats.
+
+        Args:
+            model: The model to measure.
+            tokenizer: Its tokenizer.
+            prompts: A batch of the probes.
+            first: Position of the batch's first prompt among all probes; proxies that vary their
+                wordings go by it, so that a value does not depend on the batch.
+        """
         ...
 
     def record(self) -> dict[str, Any]:

@@ -26,7 +26,11 @@ class FirstToken:
     name: str = "first_token"
 
     def values(
-        self, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, prompts: Sequence[str]
+        self,
+        model: PreTrainedModel,
+        tokenizer: PreTrainedTokenizerBase,
+        prompts: Sequence[str],
+        first: int = 0,
     ) -> Tensor:
         """S of each prompt; see `SafetyProxy`."""
         logits = first_response_logits(model, tokenizer, prompts)

@@ -27,7 +27,11 @@ class TokenSets:
     name: str = "token_sets"
 
     def values(
-        self, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, prompts: Sequence[str]
+        self,
+        model: PreTrainedModel,
+        tokenizer: PreTrainedTokenizerBase,
+        prompts: Sequence[str],
+        first: int = 0,
     ) -> Tensor:
         """S of each prompt; see `SafetyProxy`."""
         logits = first_response_logits(model, tokenizer, prompts)

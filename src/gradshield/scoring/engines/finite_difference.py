@@ -18,7 +18,12 @@ from gradshield.errors import UserError
 from gradshield.models.layers import layers_by_name
 from gradshield.models.likelihood import response_token_losses
 from gradshield.probes.direction import Direction
-from gradshield.scoring.engines.base import ExampleScore
+from gradshield.scoring.engines.base import (
+    DEFAULT_REDUCTION,
+    ExampleScore,
+    Reduction,
+    divisor,
+)
 
 STEP = 1e-3
 """Length of the step in parameter space. On the built-in model the relative error is about 1e-3
@@ -37,6 +42,7 @@ class FiniteDifference:
         model: PreTrainedModel,
         direction: Direction,
         batches: Sequence[Sequence[TokenizedExample]],
+        reduction: Reduction = DEFAULT_REDUCTION,
     ) -> Iterator[list[ExampleScore]]:
         """Yield the scores of each batch; see `Engine`.
 
@@ -60,7 +66,7 @@ class FiniteDifference:
                 # Before the caller has the scores, so that it never meets a moved model.
                 _move(weights, original, unit, 0.0)
                 yield [
-                    _difference(example.row, high, low, self.step)
+                    _difference(example.row, high, low, self.step, reduction)
                     for example, high, low in zip(batch, above, below, strict=True)
                 ]
         finally:
@@ -84,8 +90,10 @@ def _losses(model: PreTrainedModel, batch: Sequence[TokenizedExample]) -> list[T
     return [losses.double() for losses in response_token_losses(model, batch)]
 
 
-def _difference(row: int, above: Tensor, below: Tensor, step: float) -> ExampleScore:
-    tokens = (below - above) / (2 * step * len(above))
+def _difference(
+    row: int, above: Tensor, below: Tensor, step: float, reduction: Reduction
+) -> ExampleScore:
+    tokens = (below - above) / (2 * step * divisor(reduction, len(above)))
     return ExampleScore(
         row=row,
         fihs=float(tokens.sum()),
