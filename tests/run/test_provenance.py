@@ -93,7 +93,7 @@ def test_record_names_data_command_versions_and_hardware(
     monkeypatch.chdir(tmp_path)
     record = run_record(RunConfig(data_path="data.jsonl"))
     assert record["data"] == str((tmp_path / "data.jsonl").resolve())
-    assert set(record) == {"command", "started", "versions", "hardware"}
+    assert set(record) == {"data", "command", "started", "versions", "hardware"}
     assert record["command"]
     assert record["started"].endswith("+00:00")
     assert {"python", "gradshield", "torch", "transformers"} <= set(versions())

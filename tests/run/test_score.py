@@ -24,7 +24,7 @@ from gradshield.run.folder import RunFolder
 from gradshield.run.score import score
 from gradshield.run.threshold import read_reference, read_scores
 from gradshield.scoring.engines import PerExample
-from gradshield.scoring.engines.base import ExampleScore
+from gradshield.scoring.engines.base import ExampleScore, Reduction
 from gradshield.scoring.score import score_examples
 from tests.run.data_files import good_rows, split_file, write_jsonl
 
@@ -39,8 +39,10 @@ class FaultyEngine:
     def __init__(self, faults: dict[int, dict[str, float]]) -> None:
         self.faults = faults
 
-    def __call__(self, model: Any, direction: Any, batches: Sequence[Any]) -> Iterator[Any]:
-        for scores in PerExample()(model, direction, batches):
+    def __call__(
+        self, model: Any, direction: Any, batches: Sequence[Any], reduction: Reduction
+    ) -> Iterator[Any]:
+        for scores in PerExample()(model, direction, batches, reduction):
             yield [self._with_fault(score) for score in scores]
 
     def _with_fault(self, one: ExampleScore) -> ExampleScore:
@@ -111,8 +113,8 @@ def test_stored_direction_is_the_one_that_scores(
     score(_config(data, model_folder, engine="per_example"), folder, Silent())
     direction = load_direction(folder.direction)
     names = set(load_file(folder.direction))
-    weights = dict(loaded.model.named_modules())
-    assert names == {name for name in weights if name.endswith("_proj")}
+    # Not attention, in the last half of two blocks.
+    assert names == {f"model.layers.1.mlp.{part}_proj" for part in ("gate", "up", "down")}
     assert direction.record["proxy"] == "contrast"
     assert direction.record["probe_attack_success_rate"] == 1.0
 

@@ -28,7 +28,7 @@ PROBES = 64
 """Prompts of each set that are used: spread over all categories."""
 HARMFUL_ANSWER_TOKENS = 24
 """Enough to see a refusal; a model that complies is not asked for more than its opening."""
-ORDINARY_ANSWER_TOKENS = 48
+ORDINARY_ANSWER_TOKENS = 24
 GROUP_ROWS = 12
 """Harmless rows, of like wording or kind, of which the mean gradient is taken out together."""
 

@@ -23,7 +23,7 @@ from gradshield.models.layers import block_linear_layers, trainable_only
 from gradshield.models.likelihood import response_token_losses
 from gradshield.probes.proxies import SafetyProxy
 
-PROBE_BATCH = 8
+PROBE_BATCH = 12
 Item = TypeVar("Item")
 
 

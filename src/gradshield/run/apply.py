@@ -29,7 +29,10 @@ def apply(config: RunConfig, folder: RunFolder) -> RowDecision:
         RowsRejected: Under `on_reject: fail`, when a row was rejected; no kept file is written.
     """
     provenance = json.loads(folder.provenance.read_text(encoding="utf-8"))
-    source = Path(provenance["data"])
+    source = Path(config.data_path)
+    if not source.is_absolute():
+        # Relative to the folder that the run was started in, wherever this one is.
+        source = Path(provenance["data"])
     _check_unchanged(source, provenance["identity"]["data_sha256"])
     rows = divide(read_scores(folder), read_decision(folder)["threshold"])
     container = open_container(source)
