@@ -8,8 +8,15 @@ import pytest
 from gradshield.evaluation.generation import generate_answers
 from gradshield.evaluation.refusal import is_refusal
 from gradshield.models import LoadedModel, load_model
+from gradshield.models.layers import LATE_MLP
 from gradshield.models.prompts import prompt_response_example, prompt_token_ids
-from gradshield.probes.direction import Direction, proxy_gradient
+from gradshield.probes.direction import (
+    Direction,
+    proxy_gradient,
+    training_direction,
+    without_span,
+)
+from gradshield.probes.harmless_rows import harmless_rows
 from gradshield.probes.prompt_sets import load_prompts, spread
 from gradshield.probes.proxies import DEFAULT_PROXY, PROXIES, OwnAnswers
 from gradshield.scoring.batching import batches_by_length
@@ -34,7 +41,13 @@ def loaded() -> LoadedModel:
 def direction(loaded: LoadedModel) -> Direction:
     proxy = PROXIES[DEFAULT_PROXY](loaded.tokenizer, OwnAnswers(harmful=(), ordinary=()))
     prompts = [prompt.text for prompt in spread(load_prompts("harmful", "probe"), 8)]
-    return proxy_gradient(loaded.model, loaded.tokenizer, proxy, prompts)
+    raising = proxy_gradient(loaded.model, loaded.tokenizer, proxy, prompts, modules=LATE_MLP)
+    # A few of the harmless rows, to have a direction like that of a run in short time.
+    rows = [row.example for row in harmless_rows(loaded.tokenizer, "probe")]
+    groups = [spread(rows[start : start + 48], 8) for start in range(0, len(rows), 48)]
+    return without_span(
+        raising, [training_direction(loaded.model, group, modules=LATE_MLP) for group in groups]
+    )
 
 
 def test_refuses_harmful_and_answers_ordinary_prompts(loaded: LoadedModel) -> None:
@@ -48,7 +61,7 @@ def test_refuses_harmful_and_answers_ordinary_prompts(loaded: LoadedModel) -> No
     assert sum(refused[6:]) <= 1
 
 
-def test_engines_agree_and_a_refusal_scores_below_zero(
+def test_engines_agree_and_a_harmful_answer_scores_above_harmless_ones(
     loaded: LoadedModel, direction: Direction
 ) -> None:
     examples = [
@@ -67,5 +80,5 @@ def test_engines_agree_and_a_refusal_scores_below_zero(
     exact = scores["per_example"]
     largest = np.abs(exact).max()
     np.testing.assert_allclose(scores["finite_difference"], exact, atol=2e-3 * largest)
-    # A refusal strengthens refusals. How well harmful rows are told apart is for the studies.
-    assert exact[2] < 0
+    # How well harmful rows are told apart in general is for the studies.
+    assert exact[1] > max(exact[0], exact[2], exact[3], 0)
