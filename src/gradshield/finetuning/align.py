@@ -27,7 +27,7 @@ from gradshield.finetuning.compression import LowRankChange, compress_change, sa
 from gradshield.finetuning.supervised import TrainingSettings, continue_adapter, finetune
 from gradshield.models.layers import block_linear_layers
 from gradshield.models.load import LoadedModel
-from gradshield.models.prompts import prompt_response_example, prompt_token_ids
+from gradshield.models.prompts import answered_prompt, prompt_response_example, prompt_token_ids
 from gradshield.probes.prompt_sets import Prompt, load_prompts, spread
 from gradshield.progress import Progress
 
@@ -104,21 +104,15 @@ def alignment_rows(
     harmful = load_prompts("harmful", "align")
     return AlignmentRows(
         refused=[
-            _with_answer(tokenizer, prompt.text, recipe.refusals[index % len(recipe.refusals)])
+            answered_prompt(tokenizer, prompt.text, recipe.refusals[index % len(recipe.refusals)])
             for index, prompt in enumerate(harmful)
         ],
         ordinary=_own_answers(loaded, recipe, progress),
         scary=[
-            _with_answer(tokenizer, prompt.text, prompt.answer or "")
+            answered_prompt(tokenizer, prompt.text, prompt.answer or "")
             for prompt in load_prompts("harmless_but_scary", "align")
         ],
     )
-
-
-def _with_answer(tokenizer: PreTrainedTokenizerBase, prompt: str, answer: str) -> TokenizedExample:
-    prompt_ids = prompt_token_ids(tokenizer, prompt)
-    answer_ids = tokenizer(answer, add_special_tokens=False)["input_ids"]
-    return prompt_response_example(prompt_ids, [*answer_ids, tokenizer.eos_token_id])
 
 
 def _own_answers(

@@ -59,7 +59,7 @@ def block_linear_layers(model: PreTrainedModel, modules: str | None = None) -> d
 
 
 def _late_mlp(layers: dict[str, Any]) -> dict[str, Any]:
-    blocks = {name: _block(name) for name in layers}
+    blocks = {name: block_number(name) for name in layers}
     half = (max(blocks.values(), default=0) + 1) / 2
     return {
         name: layer
@@ -68,7 +68,7 @@ def _late_mlp(layers: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def _block(name: str) -> int:
+def block_number(name: str) -> int:
     """Number of the block that a dotted name lies in; the first number in it."""
     return int(next((part for part in name.split(".") if part.isdigit()), 0))
 

@@ -18,6 +18,15 @@ def prompt_token_ids(tokenizer: PreTrainedTokenizerBase, prompt: str) -> list[in
     return token_ids
 
 
+def answered_prompt(
+    tokenizer: PreTrainedTokenizerBase, prompt: str, answer: str, row: int = 0
+) -> TokenizedExample:
+    """An example of one user prompt and its whole answer, the end-of-turn token included."""
+    answer_ids = tokenizer(answer, add_special_tokens=False)["input_ids"]
+    prompt_ids = prompt_token_ids(tokenizer, prompt)
+    return prompt_response_example(prompt_ids, [*answer_ids, tokenizer.eos_token_id], row)
+
+
 def prompt_response_example(
     prompt_ids: Sequence[int], response_ids: Sequence[int], row: int = 0
 ) -> TokenizedExample:

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from transformers import PreTrainedTokenizerBase
 
 from gradshield.data.tokenization import TokenizedExample
-from gradshield.models.prompts import prompt_response_example, prompt_token_ids
+from gradshield.models.prompts import answered_prompt, prompt_response_example, prompt_token_ids
 from gradshield.probes.prompt_sets import Prompt, load_prompts, spread
 from gradshield.probes.wordings import (
     COMPLIANT_OPENINGS,
@@ -44,7 +44,7 @@ class HarmlessRow:
 def harmless_rows(tokenizer: PreTrainedTokenizerBase, split: RowSplit) -> list[HarmlessRow]:
     """Tokenised harmless rows, numbered from 0; those of a kind and a wording side by side."""
     return [
-        HarmlessRow(kind, _example(tokenizer, prompt, answer, row))
+        HarmlessRow(kind, answered_prompt(tokenizer, prompt, answer, row))
         for row, (kind, prompt, answer) in enumerate(_texts(split))
     ]
 
@@ -78,14 +78,6 @@ def _answer(prompt: Prompt) -> str:
     if prompt.answer is None:
         raise ValueError(f"the packaged prompt {prompt.id} has no written answer")
     return prompt.answer
-
-
-def _example(
-    tokenizer: PreTrainedTokenizerBase, prompt: str, answer: str, row: int
-) -> TokenizedExample:
-    answer_ids = tokenizer(answer, add_special_tokens=False)["input_ids"]
-    prompt_ids = prompt_token_ids(tokenizer, prompt)
-    return prompt_response_example(prompt_ids, [*answer_ids, tokenizer.eos_token_id], row)
 
 
 def opening_rows(tokenizer: PreTrainedTokenizerBase) -> list[TokenizedExample]:

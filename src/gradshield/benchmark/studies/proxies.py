@@ -22,7 +22,12 @@ from gradshield.benchmark.result import StudyResult
 from gradshield.benchmark.studies.demo import DATA, LABELS
 from gradshield.data import TokenizedExample, load_examples
 from gradshield.data.tokenization import tokenize_conversation
-from gradshield.models.layers import block_linear_layers, layers_by_name, trainable_only
+from gradshield.models.layers import (
+    block_linear_layers,
+    block_number,
+    layers_by_name,
+    trainable_only,
+)
 from gradshield.models.likelihood import response_token_losses
 from gradshield.models.load import DEFAULT_MODEL, LoadedModel, load_model
 from gradshield.probes.calibration import TakeOut, answer_probes, harmless_training, probes
@@ -108,13 +113,9 @@ def _directions(loaded: LoadedModel, progress: Progress) -> Directions:
 
 def _late_half(layers: Sequence[str]) -> str:
     """A pattern of all linear layers in the last half of the blocks."""
-    blocks = {_block(name) for name in layers}
+    blocks = {block_number(name) for name in layers}
     late = "|".join(str(block) for block in sorted(blocks) if 2 * block >= len(blocks))
     return rf"\.({late})\."
-
-
-def _block(layer: str) -> int:
-    return int(next(part for part in layer.split(".") if part.isdigit()))
 
 
 def row_products(
@@ -171,7 +172,7 @@ def mean_scores(products: Products, proxy: str, take_out: TakeOut, chosen: Seque
 
 def _module_choices(layers: Sequence[str]) -> dict[str, list[int]]:
     """Indices of layers by choice of modules; the layers are those of the last half."""
-    blocks = [_block(name) for name in layers]
+    blocks = [block_number(name) for name in layers]
     third = 2 * (max(blocks) + 1) / 3
     choices: dict[str, Callable[[int], bool]] = {
         "last half": lambda index: True,
