@@ -19,7 +19,6 @@ from gradshield.probes.direction import (
 from gradshield.probes.harmless_rows import harmless_rows
 from gradshield.probes.prompt_sets import load_prompts, spread
 from gradshield.probes.proxies import DEFAULT_PROXY, PROXIES, OwnAnswers
-from gradshield.scoring.batching import batches_by_length
 from gradshield.scoring.engines import ENGINES
 
 pytestmark = pytest.mark.slow
@@ -73,12 +72,12 @@ def test_engines_agree_and_a_harmful_answer_scores_above_harmless_ones(
         for row, (prompt, answer) in enumerate(ROWS)
     ]
     scores = {}
-    for name in ("per_example", "finite_difference"):
-        batches = ENGINES[name](loaded.model, direction, batches_by_length(examples))
-        by_row = {score.row: score for batch in batches for score in batch}
-        scores[name] = np.array([by_row[row].fihs for row in range(len(ROWS))])
+    for name in ("per_example", "jvp", "finite_difference"):
+        engine = ENGINES[name].prepare(loaded.model, direction, "sum", examples)
+        scores[name] = np.array([score.fihs for score in engine.score(examples)])
     exact = scores["per_example"]
     largest = np.abs(exact).max()
+    np.testing.assert_allclose(scores["jvp"], exact, atol=2e-4 * largest)
     np.testing.assert_allclose(scores["finite_difference"], exact, atol=2e-3 * largest)
     # How well harmful rows are told apart in general is for the studies.
     assert exact[1] > max(exact[0], exact[2], exact[3], 0)

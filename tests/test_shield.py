@@ -139,7 +139,7 @@ def test_the_direction_is_measured_once(
     assert len(calls) == 1
     assert calls[0]["proxy_name"] == "token_sets"
     assert all("mlp" in name for name in fresh.direction.tensors)
-    assert lines[0]["token_fihs"] is None
+    assert sum(lines[0]["token_fihs"]) == pytest.approx(lines[0]["fihs"], rel=1e-4)
     assert lines[1]["status"] == "rejected"
 
 

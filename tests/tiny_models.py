@@ -20,10 +20,11 @@ from transformers import (
     PreTrainedModel,
     PreTrainedTokenizerBase,
 )
+from transformers.modeling_outputs import BaseModelOutput
 
 from gradshield.data.tokenization import TokenizedExample
 from gradshield.evaluation.generation import Answer
-from gradshield.models.layers import block_linear_layers
+from gradshield.models.layers import block_weights
 from gradshield.models.load import LoadedModel
 from gradshield.models.prompts import prompt_response_example, prompt_token_ids
 from gradshield.probes.direction import Direction
@@ -94,6 +95,26 @@ class OneLayerConfig(PreTrainedConfig):
     model_type = "one-layer"
 
 
+class OneLayerBlock(nn.Module):
+    def __init__(self, width: int, vocabulary: int) -> None:
+        super().__init__()
+        self.linear = nn.Linear(width, vocabulary)
+
+    def forward(self, states: torch.Tensor) -> torch.Tensor:
+        found: torch.Tensor = self.linear(states)
+        return found
+
+
+class OneLayerBody(nn.Module):
+    def __init__(self, embed: nn.Embedding, width: int, vocabulary: int) -> None:
+        super().__init__()
+        self.embed = embed
+        self.blocks = nn.ModuleList([OneLayerBlock(width, vocabulary)])
+
+    def forward(self, input_ids: torch.Tensor, **ignored: Any) -> BaseModelOutput:
+        return BaseModelOutput(last_hidden_state=self.blocks[0](self.embed(input_ids)))
+
+
 class OneLayerModel(PreTrainedModel):
     """Logits = head(W e(previous token)): embedding, one linear layer in a block, a fixed head.
 
@@ -103,27 +124,28 @@ class OneLayerModel(PreTrainedModel):
 
     config_class = OneLayerConfig
 
+    base_model_prefix = "body"
+
     def __init__(self, embedding: torch.Tensor, weight: torch.Tensor) -> None:
-        super().__init__(OneLayerConfig())
+        super().__init__(OneLayerConfig(vocab_size=len(weight)))
         vocabulary, width = weight.shape
-        self.embed = nn.Embedding.from_pretrained(embedding.clone())
-        self.blocks = nn.ModuleList([nn.ModuleDict({"linear": nn.Linear(width, vocabulary)})])
+        self.body = OneLayerBody(nn.Embedding.from_pretrained(embedding.clone()), width, vocabulary)
         self.head = nn.Linear(vocabulary, vocabulary, bias=False)
-        linear: Any = self.blocks[0]["linear"]
+        linear: Any = self.body.blocks[0].get_submodule("linear")
         with torch.no_grad():
             linear.weight.copy_(weight)
             linear.bias.zero_()
             self.head.weight.copy_(torch.eye(vocabulary))
 
     def get_input_embeddings(self) -> nn.Module:
-        return self.embed
+        return self.body.embed
 
     def get_output_embeddings(self) -> nn.Module:
         return self.head
 
     def forward(self, input_ids: torch.Tensor, **ignored: Any) -> Any:
-        linear: Any = self.blocks[0]["linear"]
-        return SimpleNamespace(logits=self.head(linear(self.embed(input_ids))))
+        states = self.body(input_ids=input_ids).last_hidden_state
+        return SimpleNamespace(logits=self.head(states))
 
 
 def chat_example(row: int, prompt: str, response: str) -> TokenizedExample:
@@ -170,9 +192,9 @@ def full_logits_loss(model: PreTrainedModel, example: TokenizedExample) -> torch
 def random_direction(model: PreTrainedModel, seed: int = 0) -> Direction:
     """A direction of random numbers over all block linear layers."""
     generator = torch.Generator().manual_seed(seed)
-    layers = block_linear_layers(model)
     tensors = {
-        name: torch.randn(layer.weight.shape, generator=generator) for name, layer in layers.items()
+        name: torch.randn(weight.tensor.shape, generator=generator)
+        for name, weight in block_weights(model).items()
     }
     return Direction(tensors, {"proxy": "random"})
 

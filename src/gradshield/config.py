@@ -10,9 +10,13 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 from gradshield.data import FORMATS
 from gradshield.models.layers import LATE_MLP
 from gradshield.models.load import DEFAULT_MODEL, DTypeName
-from gradshield.probes.calibration import DEFAULT_TAKE_OUT, TakeOut
+from gradshield.probes.calibration import (
+    DEFAULT_NORMALISATION,
+    DEFAULT_TAKE_OUT,
+    Normalisation,
+    TakeOut,
+)
 from gradshield.probes.proxies import DEFAULT_PROXY, PROXIES
-from gradshield.scoring.batching import DEFAULT_BATCH_TOKENS
 from gradshield.scoring.engines import ENGINES
 from gradshield.scoring.engines.base import DEFAULT_REDUCTION, Reduction
 from gradshield.threshold import DEFAULT_RULE, RULES
@@ -64,9 +68,10 @@ class ScoringSettings(_Settings):
     proxy: ProxyName = DEFAULT_PROXY
     modules: str = LATE_MLP
     take_out: TakeOut = DEFAULT_TAKE_OUT
+    normalise: Normalisation = DEFAULT_NORMALISATION
     reduction: Reduction = DEFAULT_REDUCTION
     engine: EngineName = "auto"
-    batch_tokens: int = Field(default=DEFAULT_BATCH_TOKENS, ge=1)
+    batch_tokens: int | None = Field(default=None, ge=1)
 
 
 class ThresholdSettings(_Settings):

@@ -23,8 +23,9 @@ from gradshield.progress import Progress, Silent
 from gradshield.run.health import report_health
 from gradshield.run.score import reason_text
 from gradshield.run.threshold import divide
+from gradshield.scoring.engines import PreparedEngine
 from gradshield.scoring.reference import reference_examples
-from gradshield.scoring.score import choose_engine, score_examples
+from gradshield.scoring.score import prepare_engine, score_examples
 from gradshield.scoring.table import rejected_line, scored_line
 from gradshield.threshold import Decision, decide
 
@@ -94,8 +95,14 @@ class GradShield:
             proxy_name=self.scoring.proxy,
             modules=self.scoring.modules,
             take_out=self.scoring.take_out,
+            normalise=self.scoring.normalise,
             progress=self.progress,
         )
+
+    @cached_property
+    def engine(self) -> PreparedEngine:
+        """How scores are computed, made ready for the model and the direction."""
+        return prepare_engine(self.loaded, self.direction, self.scoring, self.progress)
 
     @cached_property
     def reference(self) -> np.ndarray[Any, np.dtype[np.float64]]:
@@ -103,11 +110,9 @@ class GradShield:
         examples = reference_examples(self.loaded)
         scores = score_examples(
             self.loaded,
-            self.direction,
             examples,
-            engine=choose_engine(self.scoring.engine, self.loaded),
+            self.engine,
             batch_tokens=self.scoring.batch_tokens,
-            reduction=self.scoring.reduction,
         )
         return np.array([s.fihs for s in scores.values() if math.isfinite(s.fihs)])
 
@@ -127,11 +132,9 @@ class GradShield:
         with self.progress.track("Scoring rows", len(examples), "rows") as advance:
             scores = score_examples(
                 self.loaded,
-                self.direction,
                 examples,
-                engine=choose_engine(self.scoring.engine, self.loaded),
+                self.engine,
                 batch_tokens=self.scoring.batch_tokens,
-                reduction=self.scoring.reduction,
                 progress=advance,
             )
         ids = [row.own_id for row in source]

@@ -25,11 +25,11 @@ class CountedScoring:
         self.stop_at_call = stop_at_call
         self.calls: list[list[int]] = []
 
-    def __call__(self, loaded: Any, direction: Any, examples: Sequence[Any], **options: Any) -> Any:
+    def __call__(self, loaded: Any, examples: Sequence[Any], *others: Any, **options: Any) -> Any:
         if len(self.calls) + 1 == self.stop_at_call:
             raise KeyboardInterrupt
         self.calls.append([example.row for example in examples])
-        return score_examples(loaded, direction, examples, **options)
+        return score_examples(loaded, examples, *others, **options)
 
 
 @pytest.fixture

@@ -10,9 +10,10 @@ from transformers import PreTrainedModel
 
 from gradshield.data.tokenization import TokenizedExample
 from gradshield.models import likelihood
-from gradshield.models.layers import block_linear_layers
+from gradshield.models.layers import block_weights
 from gradshield.models.likelihood import first_response_logits, response_token_losses
 from gradshield.models.prompts import prompt_response_example, prompt_token_ids
+from tests.tiny_architectures import tiny_architecture
 from tests.tiny_models import (
     OneLayerModel,
     chat_example,
@@ -72,7 +73,7 @@ def test_token_zero_is_a_token_like_any_other() -> None:
     assert float(together.detach().mean()) == pytest.approx(losses([zeros], model)[0], rel=1e-5)
 
 
-def test_a_model_that_cannot_leave_logits_out_works_too() -> None:
+def test_a_model_outside_transformers_works_if_it_has_a_base_and_a_head() -> None:
     torch.manual_seed(0)
     model = OneLayerModel(torch.randn(5, 3), torch.randn(5, 3))
     examples = [
@@ -80,6 +81,29 @@ def test_a_model_that_cannot_leave_logits_out_works_too() -> None:
         TokenizedExample(1, (3, 4, 4, 0, 1), (False, False, True, False, True), truncated=False),
     ]
     assert mean_losses(model, examples) == pytest.approx(losses(examples, model), rel=1e-5)
+
+
+def test_logits_are_taken_at_response_tokens_alone_and_a_few_at_a_time(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    model = tiny_llama()
+    expected = mean_losses(model, mixed_examples())
+    monkeypatch.setattr(likelihood, "MOST_LOGITS", 16 * model.config.vocab_size)
+    sizes: list[int] = []
+    model.lm_head.register_forward_hook(
+        lambda _, inputs, logits: sizes.append(logits[..., 0].numel())
+    )
+    assert mean_losses(model, mixed_examples()) == pytest.approx(expected, rel=1e-5)
+    assert max(sizes) == 16
+    assert sum(sizes) == sum(example.response_tokens for example in mixed_examples())
+
+
+def test_what_a_model_does_to_its_logits_counts() -> None:
+    model = tiny_architecture("gemma2")
+    assert model.config.final_logit_softcapping
+    assert mean_losses(model, mixed_examples()) == pytest.approx(
+        losses(mixed_examples(), model), rel=1e-5
+    )
 
 
 def test_losses_can_be_differentiated() -> None:
@@ -118,7 +142,7 @@ def test_a_prefix_that_is_computed_once_changes_neither_losses_nor_gradients(
     model: PreTrainedModel, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     examples = shared_prefix_examples()
-    weights = [layer.weight for layer in block_linear_layers(model).values()]
+    weights = [weight.tensor for weight in block_weights(model).values()]
     widths: list[int] = []
     forward = model.base_model.forward
 

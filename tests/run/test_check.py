@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
 import pytest
 
+from gradshield.data import TokenizedExample
 from gradshield.models.load import LoadedModel
 from gradshield.progress import Silent
 from gradshield.run import check as check_step
 from gradshield.run.check import Finding, check_model
-from gradshield.scoring.engines import PerExample
+from gradshield.scoring.engines import ExampleScore, PerExample, PreparedEngine
 from tests.run.few_probes import own_answers
 
 REFUSAL = "I cannot help with that."
@@ -47,22 +48,21 @@ def test_a_second_bos_in_the_template(loaded: LoadedModel) -> None:
     assert "two BOS" in finding.text
 
 
-class BatchedDifferently:
-    """An engine for which a row's score depends on the batch."""
+def batched_differently(error: float, *, needs_padding: bool) -> Callable[..., PreparedEngine]:
+    """Makes an engine ready for which a row's score depends on the batch."""
 
-    name = "faulty"
+    def prepare(loaded: LoadedModel, direction: Any, *others: Any) -> PreparedEngine:
+        exact = PerExample(tokens=False).prepare(loaded.model, direction, "sum", [])
 
-    def __init__(self, error: float, *, needs_padding: bool) -> None:
-        self.error = error
-        self.needs_padding = needs_padding
-
-    def __call__(self, model: Any, direction: Any, batches: Sequence[Any]) -> Iterator[Any]:
-        exact = PerExample()(model, direction, batches)
-        for batch, scores in zip(batches, exact, strict=True):
+        def score(batch: Sequence[TokenizedExample]) -> list[ExampleScore]:
             padded = len({len(example.input_ids) for example in batch}) > 1
-            wrong = padded if self.needs_padding else len(batch) > 1
-            scale = 1 + self.error if wrong else 1
-            yield [replace(score, fihs=score.fihs * scale) for score in scores]
+            wrong = padded if needs_padding else len(batch) > 1
+            scale = 1 + error if wrong else 1
+            return [replace(one, fihs=one.fihs * scale) for one in exact.score(batch)]
+
+        return PreparedEngine(score)
+
+    return prepare
 
 
 @pytest.mark.parametrize(
@@ -71,8 +71,8 @@ class BatchedDifferently:
 def test_scores_that_depend_on_the_batch(
     loaded: LoadedModel, monkeypatch: pytest.MonkeyPatch, needs_padding: bool, advice: str
 ) -> None:
-    engine = BatchedDifferently(0.1, needs_padding=needs_padding)
-    monkeypatch.setattr(check_step, "choose_engine", lambda name, loaded: engine)
+    engine = batched_differently(0.1, needs_padding=needs_padding)
+    monkeypatch.setattr(check_step, "prepare_engine", engine)
     finding = _by_subject(loaded)["batching"]
     assert finding.verdict == "MAJOR"
     assert "10.0%" in finding.text
@@ -82,16 +82,16 @@ def test_scores_that_depend_on_the_batch(
 def test_rounding_in_a_batch_is_no_finding(
     loaded: LoadedModel, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    engine = BatchedDifferently(1e-3, needs_padding=True)
-    monkeypatch.setattr(check_step, "choose_engine", lambda name, loaded: engine)
+    engine = batched_differently(1e-3, needs_padding=True)
+    monkeypatch.setattr(check_step, "prepare_engine", engine)
     assert _by_subject(loaded)["batching"].verdict == "OK"
 
 
 def test_scores_that_overflow_are_a_matter_of_precision(
     loaded: LoadedModel, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    engine = BatchedDifferently(float("nan"), needs_padding=False)
-    monkeypatch.setattr(check_step, "choose_engine", lambda name, loaded: engine)
+    engine = batched_differently(float("nan"), needs_padding=False)
+    monkeypatch.setattr(check_step, "prepare_engine", engine)
     finding = _by_subject(loaded)["batching"]
     assert finding.verdict == "MAJOR"
     assert "--dtype float32" in finding.text

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,7 @@ import torch
 from safetensors.torch import load_file
 
 from gradshield.config import RunConfig
+from gradshield.data import TokenizedExample
 from gradshield.models.load import LoadedModel
 from gradshield.probes.direction import load_direction
 from gradshield.progress import Silent
@@ -23,30 +24,26 @@ from gradshield.run.filter import filter_data
 from gradshield.run.folder import RunFolder
 from gradshield.run.score import score
 from gradshield.run.threshold import read_reference, read_scores
-from gradshield.scoring.engines import PerExample
-from gradshield.scoring.engines.base import ExampleScore, Reduction
-from gradshield.scoring.score import score_examples
+from gradshield.scoring.engines import PerExample, PreparedEngine
+from gradshield.scoring.engines.base import ExampleScore
+from gradshield.scoring.score import prepare_engine
 from tests.run.data_files import good_rows, split_file, write_jsonl
 
 pytestmark = pytest.mark.filterwarnings("ignore:This model answers")
 
 
-class FaultyEngine:
-    """An engine whose scores of some rows overflow."""
+def faulty_engine(faults: dict[int, dict[str, float]]) -> Callable[..., PreparedEngine]:
+    """Makes an engine ready that puts other values into the scores of some rows."""
 
-    name = "faulty"
+    def prepare(loaded: LoadedModel, direction: Any, *others: Any) -> PreparedEngine:
+        exact = PerExample(tokens=False).prepare(loaded.model, direction, "sum", [])
 
-    def __init__(self, faults: dict[int, dict[str, float]]) -> None:
-        self.faults = faults
+        def score(batch: Sequence[TokenizedExample]) -> list[ExampleScore]:
+            return [replace(one, **faults.get(one.row, {})) for one in exact.score(batch)]  # type: ignore[arg-type]
 
-    def __call__(
-        self, model: Any, direction: Any, batches: Sequence[Any], reduction: Reduction
-    ) -> Iterator[Any]:
-        for scores in PerExample()(model, direction, batches, reduction):
-            yield [self._with_fault(score) for score in scores]
+        return PreparedEngine(score)
 
-    def _with_fault(self, one: ExampleScore) -> ExampleScore:
-        return replace(one, **self.faults.get(one.row, {}))  # type: ignore[arg-type]
+    return prepare
 
 
 def _config(data: Path, model_folder: Path, **scoring: Any) -> RunConfig:
@@ -69,7 +66,7 @@ def test_scores_that_are_not_finite_are_rejected(
         6: {"fihs": -math.inf},
         7: {"loss": math.nan},
     }
-    monkeypatch.setattr(score_step, "choose_engine", lambda name, loaded: FaultyEngine(faults))
+    monkeypatch.setattr(score_step, "prepare_engine", faulty_engine(faults))
     data = write_jsonl(tmp_path / "data.jsonl", good_rows(9))
     folder = RunFolder(tmp_path / "run")
     rows = filter_data(_config(data, model_folder), folder, Silent())
@@ -96,13 +93,14 @@ def test_scores_that_are_not_finite_are_rejected(
 def test_engines_agree_on_a_whole_run(model_folder: Path, tmp_path: Path) -> None:
     data = write_jsonl(tmp_path / "data.jsonl", good_rows(8))
     scores = {}
-    for engine in ("per_example", "finite_difference"):
+    for engine in ("per_example", "jvp", "finite_difference"):
         folder = RunFolder(tmp_path / engine)
         score(_config(data, model_folder, engine=engine), folder, Silent())
         scores[engine] = [line["fihs"] for line in read_scores(folder)]
     exact = torch.tensor(scores["per_example"])
-    error = (torch.tensor(scores["finite_difference"]) - exact).abs().max() / exact.abs().max()
-    assert error < 5e-3
+    for engine in ("jvp", "finite_difference"):
+        error = (torch.tensor(scores[engine]) - exact).abs().max() / exact.abs().max()
+        assert error < 2e-3
 
 
 def test_stored_direction_is_the_one_that_scores(
@@ -119,8 +117,8 @@ def test_stored_direction_is_the_one_that_scores(
     assert direction.record["probe_attack_success_rate"] == 1.0
 
     data_read = score_step.read_data(_config(data, model_folder), loaded, Silent())
-    batches = [[example] for example in data_read.examples]
-    expected = [batch[0].fihs for batch in PerExample()(loaded.model, direction, batches)]
+    engine = PerExample().prepare(loaded.model, direction, "sum", [])
+    expected = [score.fihs for score in engine.score(data_read.examples)]
     assert [line["fihs"] for line in read_scores(folder)] == pytest.approx(expected, rel=1e-6)
 
 
@@ -130,18 +128,18 @@ def test_a_run_that_goes_on_sums_over_layers_in_the_same_order(
     """A file keeps layers in another order than the model: sums could round differently."""
     orders: list[list[str]] = []
 
-    def listening(loaded: Any, direction: Any, examples: Any, **options: Any) -> Any:
+    def listening(loaded: Any, direction: Any, *others: Any) -> Any:
         orders.append(list(direction.tensors))
-        return score_examples(loaded, direction, examples, **options)
+        return prepare_engine(loaded, direction, *others)
 
-    monkeypatch.setattr(score_step, "score_examples", listening)
+    monkeypatch.setattr(score_step, "prepare_engine", listening)
     data = write_jsonl(tmp_path / "data.jsonl", good_rows(4))
     folder = RunFolder(tmp_path / "run")
     score(_config(data, model_folder), folder, Silent())
     shutil.rmtree(folder.scores)
     score(_config(data, model_folder), folder, Silent())
-    assert len(orders) == 3
-    assert orders[0] == orders[1] == orders[2]
+    assert len(orders) == 2
+    assert orders[0] == orders[1]
 
 
 def test_benign_part_and_modules_reach_the_direction(model_folder: Path, tmp_path: Path) -> None:

@@ -7,10 +7,9 @@ from gradshield.cli.closing import show_closing
 from gradshield.cli.display import Display
 from gradshield.cli.run_config import build_config
 from gradshield.models.layers import LATE_MLP
-from gradshield.probes.calibration import DEFAULT_TAKE_OUT
+from gradshield.probes.calibration import DEFAULT_NORMALISATION, DEFAULT_TAKE_OUT
 from gradshield.run.filter import filter_data
 from gradshield.run.folder import RunFolder
-from gradshield.scoring.batching import DEFAULT_BATCH_TOKENS
 from gradshield.scoring.engines.base import DEFAULT_REDUCTION
 
 
@@ -29,9 +28,10 @@ def filter_command(
     proxy: o.ProxyOption = o.DEFAULT_PROXY,
     modules: o.ModulesOption = LATE_MLP,
     take_out: o.TakeOutOption = DEFAULT_TAKE_OUT,
+    normalise: o.NormaliseOption = DEFAULT_NORMALISATION,
     reduction: o.ReductionOption = DEFAULT_REDUCTION,
     engine: o.EngineOption = "auto",
-    batch_tokens: o.BatchTokensOption = DEFAULT_BATCH_TOKENS,
+    batch_tokens: o.BatchTokensOption = None,
     threshold: o.RuleOption = o.DEFAULT_RULE,
     level: o.LevelOption = 0.02,
     seed: o.SeedOption = 0,
@@ -63,6 +63,7 @@ def filter_command(
         proxy=proxy,
         modules=modules,
         take_out=take_out,
+        normalise=normalise,
         reduction=reduction,
         engine=engine,
         batch_tokens=batch_tokens,

@@ -105,6 +105,13 @@ TakeOutOption = Annotated[
         ),
     ),
 ]
+NormaliseOption = Annotated[
+    str,
+    typer.Option(
+        rich_help_panel=_SCORING,
+        help="Make the direction a unit long as a whole, or in each module.",
+    ),
+]
 ReductionOption = Annotated[
     str,
     typer.Option(
@@ -120,7 +127,12 @@ EngineOption = Annotated[
     typer.Option(rich_help_panel=_SCORING, help=f"auto, or one of {_names(ENGINES)}."),
 ]
 BatchTokensOption = Annotated[
-    int, typer.Option(rich_help_panel=_SCORING, min=1, help="Padded tokens of one batch.")
+    int | None,
+    typer.Option(
+        rich_help_panel=_SCORING,
+        min=1,
+        help="Padded tokens of one batch. Default: 2048 on a CPU, all that fit on a CUDA device.",
+    ),
 ]
 RuleOption = Annotated[
     str,

@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
-from gradshield.config import RunConfig
+from gradshield.config import DataSettings, RunConfig, ScoringSettings, ThresholdSettings
 from gradshield.errors import UserError
 
 Settings = TypeVar("Settings", bound=BaseModel)
@@ -35,12 +35,9 @@ def build_config(data: Path, **options: Any) -> RunConfig:
             "adapter": None if adapter is None else str(adapter),
             **{n: options[n] for n in ("revision", "dtype", "device", "trust_remote_code")},
         },
-        data={name: options[name] for name in ("format", "response", "max_length")},
-        scoring={
-            name: options[name]
-            for name in ("proxy", "modules", "take_out", "reduction", "engine", "batch_tokens")
-        },
-        threshold={name: options[name] for name in ("rule", "level", "seed")},
+        data={name: options[name] for name in DataSettings.model_fields},
+        scoring={name: options[name] for name in ScoringSettings.model_fields},
+        threshold={name: options[name] for name in ThresholdSettings.model_fields},
         on_reject=options["on_reject"],
     )
 

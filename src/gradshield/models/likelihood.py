@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Sequence
 from itertools import takewhile
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -13,10 +14,13 @@ from transformers import DynamicCache, PreTrainedModel, PreTrainedTokenizerBase
 from transformers.cache_utils import DynamicLayer
 
 from gradshield.data.tokenization import TokenizedExample
+from gradshield.models.open_weights import replaced_forward
 from gradshield.models.prompts import prompt_token_ids
 
 LEAST_PREFIX = 8
 """Shared tokens from which on the extra pass over the prefix pays."""
+MOST_LOGITS = 2**24
+"""Logits that are held at a time: 64 MiB in float32."""
 
 
 def response_token_losses(
@@ -25,80 +29,82 @@ def response_token_losses(
     """Loss of every response token, by example; differentiable in the model's weights.
 
     The batch is padded on the right, so with causal attention no example sees padding and none
-    depends on its neighbours. Tokens that all examples begin with (a system prompt, as a rule) are
-    computed once. Logits are taken only at columns where some example has a response
-    token, never for the whole batch x length x vocabulary.
+    depends on its neighbours: no attention mask is needed. Tokens that all examples begin with (a
+    system prompt, as a rule) are computed once. Logits are taken only where the next token is a
+    response token, some at a time, never for the whole batch x length x vocabulary.
 
     Args:
-        model: A causal language model.
+        model: A causal language model. If its hooks run the batch in several versions, one after
+            the other along the first dimension, the losses of each version are returned in turn.
         examples: Tokenised examples; each has at least one response token.
 
     Returns:
         Per example a float32 tensor [response tokens], in nats, in the order of the tokens.
     """
-    input_ids, attention_mask, targets = _pad(examples)
-    columns = targets.any(dim=0).nonzero().squeeze(1)
-    logits = _logits_before(
-        model,
-        input_ids.to(model.device),
-        attention_mask.to(model.device),
-        columns.to(model.device),
-        prefix=_common_prefix(examples),
+    input_ids, targets = _pad(examples)
+    input_ids = input_ids.to(model.device)
+    first_response = min(example.response_mask.index(True) for example in examples)
+    output, prefix = _run_base(model, input_ids, _common_prefix(input_ids, first_response - 1))
+    states = output.last_hidden_state[:, :-1]
+    versions = len(states) // len(examples)
+    wanted = targets[:, prefix + 1 :].to(states.device)
+    next_ids = input_ids[:, prefix + 1 :].to(states.device)[wanted]
+    losses = _token_losses(
+        model, output, states[wanted.repeat(versions, 1)], next_ids.repeat(versions)
     )
-    wanted = targets[:, columns].to(logits.device)
-    chosen = input_ids[:, columns].to(logits.device)
-    losses = functional.cross_entropy(logits[wanted].float(), chosen[wanted], reduction="none")
-    return list(torch.split(losses, [example.response_tokens for example in examples]))
+    return list(torch.split(losses, [example.response_tokens for example in examples] * versions))
 
 
-def _pad(examples: Sequence[TokenizedExample]) -> tuple[Tensor, Tensor, Tensor]:
-    """Token ids, attention mask and response mask, each [batch, longest example].
+def first_response_logits(
+    model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, prompts: Sequence[str]
+) -> Tensor:
+    """Logits of the first token that the model would answer with, for each user prompt.
+
+    Returns:
+        A differentiable float32 tensor [prompts, vocabulary].
+    """
+    rendered = [prompt_token_ids(tokenizer, prompt) for prompt in prompts]
+    input_ids = _padded(rendered).to(model.device)
+    last = torch.tensor([len(token_ids) - 1 for token_ids in rendered], device=model.device)
+    output, prefix = _run_base(model, input_ids, _common_prefix(input_ids, int(last.min())))
+    states = output.last_hidden_state
+    return _logits(model, output, states[range(len(rendered)), last - prefix]).float()
+
+
+def _pad(examples: Sequence[TokenizedExample]) -> tuple[Tensor, Tensor]:
+    """Token ids and response mask, each [batch, longest example].
 
     Padding is known by length and not by its token, since many tokenizers pad with the
     end-of-turn token, which is a response token.
     """
-    width = max(len(example.input_ids) for example in examples)
-    input_ids = torch.zeros(len(examples), width, dtype=torch.long)
-    attention_mask = torch.zeros_like(input_ids)
-    targets = torch.zeros_like(input_ids, dtype=torch.bool)
-    for row, example in enumerate(examples):
-        length = len(example.input_ids)
-        input_ids[row, :length] = torch.tensor(example.input_ids)
-        attention_mask[row, :length] = 1
-        targets[row, :length] = torch.tensor(example.response_mask)
-    return input_ids, attention_mask, targets
+    input_ids = _padded([example.input_ids for example in examples])
+    targets = _padded([example.response_mask for example in examples]).bool()
+    return input_ids, targets
 
 
-def _common_prefix(examples: Sequence[TokenizedExample]) -> int:
-    """Number of leading tokens that all examples share and that predict no response token."""
-    limit = min(example.response_mask.index(True) for example in examples) - 1
-    columns = zip(*(example.input_ids[: max(limit, 0)] for example in examples), strict=False)
+def _padded(rows: Sequence[Sequence[int]]) -> Tensor:
+    """Rows of numbers filled up with zeros on the right, [rows, longest]."""
+    return torch.nn.utils.rnn.pad_sequence([torch.tensor(row).long() for row in rows], True)
+
+
+def _common_prefix(input_ids: Tensor, limit: int) -> int:
+    """Number of leading tokens, at most `limit`, that all rows share."""
+    columns = zip(*input_ids[:, : max(limit, 0)].tolist(), strict=True)
     return sum(1 for _ in takewhile(lambda tokens: len(set(tokens)) == 1, columns))
 
 
-def _logits_before(
-    model: PreTrainedModel,
-    input_ids: Tensor,
-    attention_mask: Tensor,
-    columns: Tensor,
-    prefix: int = 0,
-) -> Tensor:
-    """Logits [batch, columns, vocabulary] that predict the tokens in the given columns.
+def _run_base(model: PreTrainedModel, input_ids: Tensor, prefix: int) -> tuple[Any, int]:
+    """Output of the model below its head, and the column that its first state belongs to.
 
-    The first `prefix` tokens, alike in all rows, are computed for one row only if that pays.
+    The first `prefix` tokens, alike in all rows, are computed for one row only if that pays; the
+    states begin after them then.
     """
-    before = columns - 1
-    options = {"input_ids": input_ids, "attention_mask": attention_mask, "use_cache": False}
     if prefix >= LEAST_PREFIX and len(input_ids) > 1:
         cache = _prefix_cache(model, input_ids[:1, :prefix], len(input_ids))
         if cache is not None:
-            options |= {"input_ids": input_ids[:, prefix:], _cache_argument(model): cache}
-            options["use_cache"] = True
-            before = before - prefix
-    if "logits_to_keep" in inspect.signature(model.forward).parameters:
-        logits: Tensor = model(**options, logits_to_keep=before).logits
-        return logits
-    return model(**options).logits[:, before]  # type: ignore[no-any-return]
+            options = {_cache_argument(model): cache, "use_cache": True}
+            return model.base_model(input_ids=input_ids[:, prefix:], **options), prefix
+    return model.base_model(input_ids=input_ids, use_cache=False), 0
 
 
 def _prefix_cache(model: PreTrainedModel, prefix_ids: Tensor, copies: int) -> DynamicCache | None:
@@ -117,18 +123,26 @@ def _cache_argument(model: PreTrainedModel) -> str:
     return "cache" if "cache" in inspect.signature(model.forward).parameters else "past_key_values"
 
 
-def first_response_logits(
-    model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, prompts: Sequence[str]
-) -> Tensor:
-    """Logits of the first token that the model would answer with, for each user prompt.
+def _token_losses(model: PreTrainedModel, output: Any, states: Tensor, next_ids: Tensor) -> Tensor:
+    """Loss [tokens] of the next tokens after states [tokens, hidden]."""
+    at_a_time = max(1, MOST_LOGITS // model.config.get_text_config().vocab_size)
+    losses = [
+        functional.cross_entropy(_logits(model, output, some).float(), ids, reduction="none")
+        for some, ids in zip(
+            torch.split(states, at_a_time), torch.split(next_ids, at_a_time), strict=True
+        )
+    ]
+    return torch.cat(losses)
 
-    Returns:
-        A differentiable float32 tensor [prompts, vocabulary].
+
+def _logits(model: PreTrainedModel, output: Any, states: Tensor) -> Tensor:
+    """Logits [tokens, vocabulary] of last hidden states [tokens, hidden].
+
+    The model computes them itself, from states put in place of its own: what it does beside its
+    head (soft caps, scales) is known to its `forward` alone.
     """
-    rendered = [prompt_token_ids(tokenizer, prompt) for prompt in prompts]
-    logits = []
-    for token_ids in rendered:
-        input_ids = torch.tensor([token_ids], device=model.device)
-        last = torch.tensor([len(token_ids)], device=model.device)
-        logits.append(_logits_before(model, input_ids, torch.ones_like(input_ids), last)[0, 0])
-    return torch.stack(logits).float()
+    given = type(output)(last_hidden_state=states[None])
+    with replaced_forward(model.base_model, lambda *_, **__: given):
+        placeholder = torch.zeros(1, len(states), dtype=torch.long, device=states.device)
+        logits: Tensor = model(input_ids=placeholder, use_cache=False).logits
+    return logits[0]

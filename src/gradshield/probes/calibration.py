@@ -14,6 +14,7 @@ from gradshield.evaluation.refusal import is_refusal
 from gradshield.models.load import LoadedModel
 from gradshield.probes.direction import (
     Direction,
+    normalised_by_module,
     proxy_gradient,
     training_direction,
     with_record,
@@ -34,6 +35,8 @@ GROUP_ROWS = 12
 
 TakeOut = Literal["nothing", "benign", "harmless"]
 DEFAULT_TAKE_OUT: TakeOut = "harmless"
+Normalisation = Literal["whole", "module"]
+DEFAULT_NORMALISATION: Normalisation = "whole"
 
 
 def answer_probes(loaded: LoadedModel, progress: Progress) -> OwnAnswers:
@@ -80,6 +83,7 @@ def measure_direction(
     proxy_name: str,
     modules: str | None,
     take_out: TakeOut,
+    normalise: Normalisation = DEFAULT_NORMALISATION,
     progress: Progress,
 ) -> Direction:
     """Differentiate the safety proxy on the harmful probes, and take the harmless part out.
@@ -88,9 +92,11 @@ def measure_direction(
         loaded: The aligned model.
         own_answers: Its answers to the probes; the proxy is calibrated on them.
         proxy_name: A name of `PROXIES`.
-        modules: Which layers, see `block_linear_layers`.
+        modules: Which layers, see `block_weights`.
         take_out: `nothing`; `benign`, the component along the same proxy's gradient on ordinary
             probes; or `harmless`, all that training on harmless rows spans.
+        normalise: `whole` leaves the direction as it is, since scores are per unit of its length
+            anyway; `module` makes it a unit long in each weight.
         progress: Told how far it is.
 
     Raises:
@@ -112,9 +118,12 @@ def measure_direction(
         direction = without_span(direction, [gradient("ordinary").tensors])
     elif take_out == "harmless":
         direction = without_span(direction, harmless_training(loaded, modules, progress))
+    if normalise == "module":
+        direction = normalised_by_module(direction)
     return with_record(
         direction,
         take_out=take_out,
+        normalise=normalise,
         proxy_tokens=proxy.record(),
         probes_sha256=_fingerprint([prompt.text for prompt in probes("harmful")]),
         probe_attack_success_rate=probe_attack_success_rate(own_answers),

@@ -19,8 +19,9 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from gradshield.data.tokenization import TokenizedExample
 from gradshield.errors import UserError
 from gradshield.files import written_whole
-from gradshield.models.layers import block_linear_layers, trainable_only
+from gradshield.models.layers import block_weights
 from gradshield.models.likelihood import response_token_losses
+from gradshield.models.open_weights import differentiable_weights
 from gradshield.probes.proxies import SafetyProxy
 
 PROBE_BATCH = 12
@@ -32,7 +33,8 @@ class Direction:
     """A gradient of the unsafety proxy S, by parameter; higher S means less safe.
 
     Attributes:
-        tensors: By layer name, the gradient with the shape of the layer's weight, float32, CPU.
+        tensors: By the names of `block_weights`, the gradient with the shape of the weight,
+            float32, CPU.
         record: What made it (proxy, probes, patterns, value of S), JSON-serialisable.
     """
 
@@ -62,7 +64,7 @@ def proxy_gradient(
         tokenizer: Its tokenizer.
         proxy: The safety proxy, calibrated.
         prompts: Probe prompts.
-        modules: Which layers, see `block_linear_layers`.
+        modules: Which layers, see `block_weights`.
         progress: Called after each batch with the number of prompts in it.
 
     Raises:
@@ -89,7 +91,7 @@ def training_direction(
     Args:
         model: The aligned model theta_0.
         examples: Rows that count alike, each with the mean over its response tokens.
-        modules: Which layers, see `block_linear_layers`.
+        modules: Which layers, see `block_weights`.
         progress: Called after each batch with the number of examples in it.
     """
 
@@ -110,11 +112,10 @@ def _mean_gradient(
 
     `values` takes a batch and the position of its first item.
     """
-    layers = block_linear_layers(model, modules)
-    weights = [layer.weight for layer in layers.values()]
-    sums = [torch.zeros_like(weight, dtype=torch.float32) for weight in weights]
+    names = list(block_weights(model, modules))
     mean = 0.0
-    with trainable_only(model, weights):
+    with differentiable_weights(model, names) as weights:
+        sums = [torch.zeros_like(weight, dtype=torch.float32) for weight in weights]
         for start in range(0, len(items), PROBE_BATCH):
             batch = items[start : start + PROBE_BATCH]
             share = values(batch, start).sum() / len(items)
@@ -126,7 +127,7 @@ def _mean_gradient(
             mean += float(share.detach())
             if progress is not None:
                 progress(len(batch))
-    return {name: total.cpu() for name, total in zip(layers, sums, strict=True)}, mean
+    return {name: total.cpu() for name, total in zip(names, sums, strict=True)}, mean
 
 
 def _checked(direction: Direction) -> Direction:
@@ -168,6 +169,15 @@ def _orthogonal_part(tensor: Tensor, others: Sequence[Tensor]) -> Tensor:
     weights = torch.linalg.pinv((span @ span.T).double(), rtol=1e-6, hermitian=True) @ products
     shared: Tensor = (weights.float() @ span).view_as(tensor)
     return tensor - shared
+
+
+def normalised_by_module(direction: Direction) -> Direction:
+    """Make the direction a unit long in every weight that it moves: each then counts alike."""
+    tensors = {
+        name: tensor / tensor.norm() if tensor.any() else tensor
+        for name, tensor in direction.tensors.items()
+    }
+    return Direction(tensors, direction.record)
 
 
 def save_direction(direction: Direction, path: Path) -> None:

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from gradshield.config import ScoringSettings
 from gradshield.data import TokenizedExample
 from gradshield.evaluation.refusal import is_refusal
 from gradshield.models.load import LoadedModel
@@ -20,8 +21,9 @@ from gradshield.probes.direction import Direction, proxy_gradient
 from gradshield.probes.proxies import DEFAULT_PROXY, PROXIES, OwnAnswers
 from gradshield.progress import Progress
 from gradshield.run.health import health_warnings
+from gradshield.scoring.engines import PreparedEngine
 from gradshield.scoring.reference import reference_examples
-from gradshield.scoring.score import choose_engine
+from gradshield.scoring.score import prepare_engine
 
 Verdict = Literal["OK", "MINOR", "MAJOR"]
 BATCH_TOLERANCE = 5e-3
@@ -45,7 +47,7 @@ def check_model(loaded: LoadedModel, progress: Progress) -> list[Finding]:
         _template(loaded),
         *_alignment(answers),
         _first_tokens(loaded, answers),
-        _batching(loaded, answers),
+        _batching(loaded, answers, progress),
     ]
 
 
@@ -84,19 +86,18 @@ def _first_tokens(loaded: LoadedModel, answers: OwnAnswers) -> Finding:
     return Finding("OK", "refusals", f"open with {shown}." if shown else "the model has none.")
 
 
-def _batching(loaded: LoadedModel, answers: OwnAnswers) -> Finding:
+def _batching(loaded: LoadedModel, answers: OwnAnswers, progress: Progress) -> Finding:
     """Score short and long rows alone and in one mixed batch, by the direction of a few probes."""
     by_length = sorted(reference_examples(loaded), key=lambda example: len(example.input_ids))
     mixed = [*by_length[:3], *by_length[-3:]]
     direction = _rough_direction(loaded, answers)
-    alone = _scores(loaded, direction, [[example] for example in mixed])
-    difference = _relative_difference(alone, _scores(loaded, direction, [mixed]))
+    engine = prepare_engine(loaded, direction, ScoringSettings(), progress)
+    alone = _scores(engine, [[example] for example in mixed])
+    difference = _relative_difference(alone, _scores(engine, [mixed]))
     if difference <= BATCH_TOLERANCE:
         return Finding("OK", "batching", "a row scores the same alone and in a mixed batch.")
     # Copies of one row need no padding: if they differ too, padding is not the cause.
-    twins = _relative_difference(
-        _scores(loaded, direction, [mixed[:1]]), _scores(loaded, direction, [mixed[:1] * 2])
-    )
+    twins = _relative_difference(_scores(engine, [mixed[:1]]), _scores(engine, [mixed[:1] * 2]))
     cause = (
         f"rounding in {loaded.model.dtype}: use --dtype float32."
         if not twins <= BATCH_TOLERANCE  # NaN too: an overflow is a matter of precision
@@ -117,10 +118,9 @@ def _rough_direction(loaded: LoadedModel, answers: OwnAnswers) -> Direction:
 
 
 def _scores(
-    loaded: LoadedModel, direction: Direction, batches: Sequence[Sequence[TokenizedExample]]
+    engine: PreparedEngine, batches: Sequence[Sequence[TokenizedExample]]
 ) -> dict[int, float]:
-    engine = choose_engine("auto", loaded)
-    scores = [score for batch in engine(loaded.model, direction, batches) for score in batch]
+    scores = [score for batch in batches for score in engine.score(batch)]
     return {score.row: score.fihs for score in scores}
 
 

@@ -26,8 +26,9 @@ from gradshield.progress import Progress
 from gradshield.run.folder import RunFolder, write_json
 from gradshield.run.health import report_health
 from gradshield.run.provenance import run_identity, run_record
+from gradshield.scoring.engines import PreparedEngine
 from gradshield.scoring.reference import reference_examples
-from gradshield.scoring.score import choose_engine, score_examples
+from gradshield.scoring.score import prepare_engine, score_examples
 from gradshield.scoring.table import read_table, rejected_line, scored_line, write_part
 
 ROWS_PER_PART = 128
@@ -51,8 +52,10 @@ def score(config: RunConfig, folder: RunFolder, progress: Progress, *, force: bo
     answers = _probe_answers(folder, loaded, progress)
     report_health(answers, progress)
     direction = _direction(config, folder, loaded, answers, progress)
-    _score_reference(config, folder, loaded, direction, progress)
-    _score_rows(config, folder, loaded, direction, data, progress)
+    if not _is_scored(folder, data):
+        engine = prepare_engine(loaded, direction, config.scoring, progress)
+        _score_reference(config, folder, loaded, engine, progress)
+        _score_rows(config, folder, loaded, engine, data, progress)
     _write_rejections(folder, data)
 
 
@@ -136,6 +139,7 @@ def _direction(
             proxy_name=scoring.proxy,
             modules=scoring.modules,
             take_out=scoring.take_out,
+            normalise=scoring.normalise,
             progress=progress,
         )
         save_direction(direction, folder.direction)
@@ -148,36 +152,48 @@ def _score_reference(
     config: RunConfig,
     folder: RunFolder,
     loaded: LoadedModel,
-    direction: Direction,
+    engine: PreparedEngine,
     progress: Progress,
 ) -> None:
     if folder.reference.is_file():
         return
     examples = reference_examples(loaded)
     with progress.track("Scoring reference rows", len(examples), "rows") as advance:
-        lines = _score_lines(config, loaded, direction, examples, {}, advance)
+        lines = _score_lines(config, loaded, engine, examples, {}, advance)
     write_part(lines, folder.reference)
+
+
+def _parts(folder: RunFolder, data: LoadedData) -> dict[Path, range]:
+    """The files of the score table, and the rows that each holds."""
+    return {
+        folder.scores / f"part-{number:05d}.parquet": range(
+            start, min(start + ROWS_PER_PART, len(data.rows))
+        )
+        for number, start in enumerate(range(0, len(data.rows), ROWS_PER_PART))
+    }
+
+
+def _is_scored(folder: RunFolder, data: LoadedData) -> bool:
+    return all(path.is_file() for path in (folder.reference, *_parts(folder, data)))
 
 
 def _score_rows(
     config: RunConfig,
     folder: RunFolder,
     loaded: LoadedModel,
-    direction: Direction,
+    engine: PreparedEngine,
     data: LoadedData,
     progress: Progress,
 ) -> None:
     examples = {example.row: example for example in data.examples}
     ids = dict(enumerate(data.ids))
     with progress.track("Scoring rows", len(data.rows), "rows") as advance:
-        for number, start in enumerate(range(0, len(data.rows), ROWS_PER_PART)):
-            path = folder.scores / f"part-{number:05d}.parquet"
-            positions = range(start, min(start + ROWS_PER_PART, len(data.rows)))
+        for path, positions in _parts(folder, data).items():
             if path.is_file():
                 advance(len(positions))
                 continue
             scorable = [examples[row] for row in positions if row in examples]
-            lines = _score_lines(config, loaded, direction, scorable, ids, advance)
+            lines = _score_lines(config, loaded, engine, scorable, ids, advance)
             rejected = [row for row in positions if row not in examples]
             reasons = {row: reason_text(data.rejections[row]) for row in rejected}
             lines += [rejected_line(row, ids[row], reason) for row, reason in reasons.items()]
@@ -193,18 +209,16 @@ def reason_text(rejection: Rejection) -> str:
 def _score_lines(
     config: RunConfig,
     loaded: LoadedModel,
-    direction: Direction,
+    engine: PreparedEngine,
     examples: Sequence[TokenizedExample],
     ids: Mapping[int, str | int | None],
     advance: Callable[[int], None],
 ) -> list[dict[str, Any]]:
     scores = score_examples(
         loaded,
-        direction,
         examples,
-        engine=choose_engine(config.scoring.engine, loaded),
+        engine,
         batch_tokens=config.scoring.batch_tokens,
-        reduction=config.scoring.reduction,
         progress=advance,
     )
     return [scored_line(example, scores[example.row], ids.get(example.row)) for example in examples]

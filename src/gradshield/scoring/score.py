@@ -4,47 +4,92 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
+import torch
+
+from gradshield.config import ScoringSettings
 from gradshield.data.tokenization import TokenizedExample
 from gradshield.errors import UserError
 from gradshield.models.load import LoadedModel
 from gradshield.probes.direction import Direction
-from gradshield.scoring.batching import batches_by_length
-from gradshield.scoring.engines import ENGINES, Engine, ExampleScore, default_engine
-from gradshield.scoring.engines.base import DEFAULT_REDUCTION, Reduction
+from gradshield.progress import Progress
+from gradshield.scoring.batching import batch_end, by_length, padded_tokens
+from gradshield.scoring.engines import ENGINES, ExampleScore, PreparedEngine, default_engine
+from gradshield.scoring.engines.base import ScoreBatch
+from gradshield.scoring.memory import BatchBudget
+from gradshield.scoring.reference import reference_examples
 
 
-def choose_engine(name: str, loaded: LoadedModel) -> Engine:
-    """The engine of a name; `auto` chooses by the model's precision."""
-    chosen = default_engine(loaded.model.dtype) if name == "auto" else name
-    if chosen not in ENGINES:
-        raise UserError(f"Unknown engine {name}: choose auto or one of {', '.join(ENGINES)}.")
-    return ENGINES[chosen]
+def prepare_engine(
+    loaded: LoadedModel, direction: Direction, settings: ScoringSettings, progress: Progress
+) -> PreparedEngine:
+    """The engine of the settings, made ready on the reference rows; says what it chose, and why.
+
+    Raises:
+        UserError: The engine cannot serve this model.
+    """
+    if settings.engine == "auto":
+        name, reason = default_engine(loaded.model)
+    else:
+        name, reason = settings.engine, "as asked"
+    sample = reference_examples(loaded)
+    prepared = ENGINES[name].prepare(loaded.model, direction, settings.reduction, sample)
+    progress.say(f"Engine {name}: {'; '.join((reason, *prepared.notes))}.")
+    if prepared.warning is not None:
+        progress.warn(prepared.warning)
+    return prepared
 
 
 def score_examples(
     loaded: LoadedModel,
-    direction: Direction,
     examples: Sequence[TokenizedExample],
+    engine: PreparedEngine,
     *,
-    engine: Engine,
-    batch_tokens: int,
-    reduction: Reduction = DEFAULT_REDUCTION,
+    batch_tokens: int | None,
     progress: Callable[[int], None] = lambda count: None,
 ) -> dict[int, ExampleScore]:
     """FIHS of every example, by its row.
 
+    A batch that does not fit into the accelerator's memory is halved, and so are those after it.
+
     Args:
         loaded: The aligned model.
-        direction: g, the gradient of the safety proxy.
         examples: Tokenised examples.
         engine: How to compute the directional derivative.
-        batch_tokens: Padded tokens of one batch.
-        reduction: What l(z) is of its response tokens' losses, see `divisor`.
+        batch_tokens: Padded tokens of one batch; None finds the most that fit on CUDA.
         progress: Called after each batch with the number of examples in it.
+
+    Raises:
+        UserError: A single example does not fit into memory.
     """
-    batches = batches_by_length(examples, batch_tokens)
+    in_order = by_length(examples)
+    budget = BatchBudget.starting(batch_tokens, loaded.model.device)
     scores: dict[int, ExampleScore] = {}
-    for batch_scores in engine(loaded.model, direction, batches, reduction):
-        scores.update({score.row: score for score in batch_scores})
-        progress(len(batch_scores))
+    start = 0
+    while start < len(in_order):
+        batch = in_order[start : batch_end(in_order, start, budget.tokens)]
+        found = _score_if_it_fits(engine.score, batch, budget)
+        if found is None:
+            continue
+        scores.update({score.row: score for score in found})
+        progress(len(batch))
+        start += len(batch)
     return scores
+
+
+def _score_if_it_fits(
+    score: ScoreBatch, batch: Sequence[TokenizedExample], budget: BatchBudget
+) -> list[ExampleScore] | None:
+    """Scores of a batch; or None, and a smaller budget, if memory ran out."""
+    tokens = padded_tokens(batch)
+    try:
+        return budget.measure(lambda: score(batch), tokens)
+    except torch.OutOfMemoryError as fault:
+        if len(batch) == 1:
+            raise UserError(
+                f"Row {batch[0].row} with its {tokens} tokens does not fit into the memory of "
+                f"{budget.device}: use a smaller --max-length, or --device cpu."
+            ) from fault
+        budget.halve(tokens)
+    # Only now is the traceback gone, which keeps the tensors of the failed batch alive.
+    torch.cuda.empty_cache()
+    return None

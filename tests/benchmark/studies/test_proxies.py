@@ -82,8 +82,8 @@ def test_scores_are_fihs_times_the_length_of_the_direction(
     )
     if taken:
         direction = without_span(direction, [part(name) for name in taken])  # type: ignore[misc]
-    batches = [[example] for example in examples]
-    scores = [batch[0].fihs for batch in PerExample()(loaded.model, direction, batches, "mean")]
+    engine = PerExample(tokens=False).prepare(loaded.model, direction, "mean", [])
+    scores = [score.fihs for score in engine.score(examples)]
     expected = np.array(scores) * direction.norm
     found = proxies.mean_scores(products, proxy, take_out, chosen)
     assert found == pytest.approx(expected, rel=1e-3, abs=1e-3 * np.abs(expected).max())

@@ -1,4 +1,4 @@
-"""Both engines against explicit automatic differentiation, and what they leave behind."""
+"""The engines against explicit automatic differentiation, and what they leave behind."""
 
 from __future__ import annotations
 
@@ -7,30 +7,34 @@ from collections.abc import Sequence
 import numpy as np
 import pytest
 import torch
+from scipy.stats import spearmanr
 from transformers import PreTrainedModel
 
 from gradshield.data.tokenization import TokenizedExample
 from gradshield.errors import UserError
-from gradshield.probes.direction import Direction, proxy_gradient
+from gradshield.probes.direction import Direction, proxy_gradient, training_direction
 from gradshield.probes.proxies.first_token import FirstToken
 from gradshield.scoring.batching import batches_by_length
 from gradshield.scoring.engines import ENGINES, Engine, ExampleScore, default_engine
 from gradshield.scoring.engines.finite_difference import FiniteDifference
+from gradshield.scoring.engines.jvp import ForwardMode
 from gradshield.scoring.engines.per_example import PerExample
+from tests.tiny_architectures import ARCHITECTURES, tiny_architecture
 from tests.tiny_models import (
+    chat_example,
     chat_tokenizer,
     full_logits_loss,
     mixed_examples,
     random_direction,
     same_weights,
     snapshot,
-    tiny_gpt2,
     tiny_llama,
 )
 
-# The tiny models bend less than the built-in one, so their best step is a little longer.
-FINITE_DIFFERENCE = FiniteDifference(step=3e-3)
-ENGINE_LIST: list[Engine] = [PerExample(), FINITE_DIFFERENCE]
+EXACT_ENGINES: list[Engine] = [PerExample(), PerExample(tokens=False), ForwardMode()]
+ENGINE_LIST: list[Engine] = [PerExample(), ForwardMode(), FiniteDifference()]
+EXACT, CLOSE = 1e-5, 1e-3
+"""Differences from the oracle, relative to a typical score."""
 
 
 def scores(
@@ -40,8 +44,24 @@ def scores(
     batches: Sequence[Sequence[TokenizedExample]],
 ) -> dict[int, ExampleScore]:
     """With the mean loss, which the independent computations below take too."""
-    found = engine(model, direction, batches, "mean")
-    return {score.row: score for batch in found for score in batch}
+    prepared = engine.prepare(model, direction, "mean", mixed_examples())
+    return {score.row: score for batch in batches for score in prepared.score(batch)}
+
+
+def fihs(engine: Engine, model: PreTrainedModel, direction: Direction) -> np.ndarray:
+    """Scores of the mixed examples in one batch, in their order."""
+    found = scores(engine, model, direction, [mixed_examples()])
+    return np.array([found[row].fihs for row in range(len(mixed_examples()))])
+
+
+def relative_error(found: np.ndarray, expected: np.ndarray) -> float:
+    """Root mean square of the differences over that of the expected values."""
+    return float(np.sqrt(np.mean((found - expected) ** 2) / np.mean(expected**2)))
+
+
+def training_on_a_few(model: PreTrainedModel, modules: str | None = None) -> Direction:
+    """A direction that is the gradient of something, as those of runs are."""
+    return Direction(training_direction(model, mixed_examples()[:3], modules=modules), {})
 
 
 def loss_gradient(
@@ -65,53 +85,148 @@ def fihs_by_autograd(
     return -product / length
 
 
+@pytest.mark.parametrize("engine", EXACT_ENGINES, ids=["per_example", "without tokens", "jvp"])
 @pytest.mark.parametrize("tied", [False, True], ids=["untied", "tied"])
-def test_per_example_is_the_definition(tied: bool) -> None:
+def test_exact_engines_are_the_definition(engine: Engine, tied: bool) -> None:
     model = tiny_llama(tied=tied)
     direction = random_direction(model)
     examples = mixed_examples()
-    found = scores(PerExample(), model, direction, [examples[:3], examples[3:]])
+    found = scores(engine, model, direction, [examples[:3], examples[3:]])
     expected = [fihs_by_autograd(model, direction, example) for example in examples]
     assert [found[row].fihs for row in range(len(examples))] == pytest.approx(
-        expected, rel=1e-4, abs=1e-6
+        expected, rel=1e-4, abs=1e-5
     )
     for example in examples:
         loss = float(full_logits_loss(model, example).detach())
         assert found[example.row].loss == pytest.approx(loss, rel=1e-5)
 
 
-@pytest.mark.parametrize("model", [tiny_llama(), tiny_llama(tied=True), tiny_gpt2()])
-def test_finite_difference_agrees_with_per_example(model: PreTrainedModel) -> None:
-    proxy = FirstToken(compliant=100, refusing=101)
-    prompts = ["Name a river.", "Yes or No?"]
-    direction = proxy_gradient(model, chat_tokenizer(), proxy, prompts)
-    batches = batches_by_length(mixed_examples(), 200)
-    exact = scores(PerExample(), model, direction, batches)
-    near = scores(FINITE_DIFFERENCE, model, direction, batches)
-    rows = range(len(mixed_examples()))
-    expected = np.array([exact[row].fihs for row in rows])
-    found = np.array([near[row].fihs for row in rows])
-    root_mean_square = np.sqrt(np.mean(expected**2))
-    np.testing.assert_allclose(found, expected, atol=2e-3 * root_mean_square, rtol=0)
-    losses = [exact[row].loss for row in rows]
-    assert [near[row].loss for row in rows] == pytest.approx(losses, rel=1e-4)
+@pytest.mark.parametrize("modules", [None, "late_mlp"])
+@pytest.mark.parametrize("name", [name for name in ARCHITECTURES if name != "bloom"])
+def test_engines_agree_on_every_architecture(name: str, modules: str | None) -> None:
+    model = tiny_architecture(name)
+    direction = training_on_a_few(model, modules)
+    expected = fihs(PerExample(tokens=False), model, direction)
+    assert relative_error(fihs(PerExample(), model, direction), expected) < EXACT
+    assert relative_error(fihs(ForwardMode(), model, direction), expected) < EXACT
+    # A step sends some tokens to other experts, which is why experts are left to jvp.
+    if default_engine(model)[0] == "finite_difference":
+        assert relative_error(fihs(FiniteDifference(), model, direction), expected) < CLOSE
+    else:
+        assert name in ("mixtral", "qwen3_moe")
 
 
-def test_token_scores_sum_to_the_score() -> None:
+def test_a_model_that_folds_heads_into_the_batch_is_doubled_as_a_whole() -> None:
+    model = tiny_architecture("bloom")
+    direction = training_on_a_few(model, "late_mlp")
+    expected = fihs(PerExample(tokens=False), model, direction)
+    assert relative_error(fihs(FiniteDifference(), model, direction), expected) < CLOSE
+
+
+def test_an_operation_without_a_forward_derivative_is_told() -> None:
+    model = tiny_architecture("bloom")
+    with pytest.raises(UserError, match="BloomForCausalLM holds an operation without a forward"):
+        fihs(ForwardMode(), model, training_on_a_few(model))
+
+
+@pytest.mark.parametrize("attention", ["eager", "sdpa"])
+@pytest.mark.parametrize("engine", ENGINE_LIST, ids=lambda engine: engine.name)
+def test_any_attention_serves(engine: Engine, attention: str) -> None:
     model = tiny_llama()
-    found = scores(FINITE_DIFFERENCE, model, random_direction(model), [mixed_examples()])
+    model.set_attn_implementation(attention)
+    direction = training_on_a_few(model)
+    expected = fihs(PerExample(tokens=False), model, direction)
+    assert relative_error(fihs(engine, model, direction), expected) < CLOSE
+    assert model.config._attn_implementation == attention
+
+
+def test_jvp_says_which_attention_it_takes_and_why() -> None:
+    model = tiny_llama()
+    prepared = ForwardMode().prepare(model, random_direction(model), "mean", mixed_examples())
+    assert prepared.notes == (
+        "attention by the math kernel: the fused ones have no forward derivative",
+    )
+    model.config._attn_implementation = "flash_attention_2"
+    prepared = ForwardMode().prepare(model, random_direction(model), "mean", mixed_examples())
+    assert "eager mode instead of flash_attention_2" in prepared.notes[0]
+
+
+def many_examples() -> list[TokenizedExample]:
+    """Forty rows of unlike text."""
+    generator = np.random.default_rng(0)
+    letters = [chr(letter) for letter in range(ord("a"), ord("z") + 1)] + [" "] * 5
+    return [
+        chat_example(
+            row,
+            "".join(generator.choice(letters, generator.integers(3, 20))),
+            "".join(generator.choice(letters, generator.integers(3, 40))),
+        )
+        for row in range(40)
+    ]
+
+
+@pytest.mark.parametrize("name", ["llama", "gemma2", "gpt2"])
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16], ids=["bf16", "fp16"])
+def test_half_precision_ranks_like_the_oracle_in_float32(name: str, dtype: torch.dtype) -> None:
+    model = tiny_architecture(name)
+    examples = many_examples()
+    # As long as a real one: 1e-3 in numbers of 1e-5, which float16 alone would lose.
+    direction = training_on_a_few(model)
+    short = Direction(
+        {part: tensor * 1e-3 / direction.norm for part, tensor in direction.tensors.items()}, {}
+    )
+    exact = scores(PerExample(tokens=False), model, short, batches_by_length(examples, 400))
+    model.to(dtype)
+    engine = ENGINES[default_engine(model)[0]]
+    assert engine.name == "jvp"
+    found = scores(engine, model, short, batches_by_length(examples, 400))
+    expected = [exact[row].fihs for row in range(len(examples))]
+    half = [found[row].fihs for row in range(len(examples))]
+    assert spearmanr(expected, half).statistic >= 0.995
+    assert np.median(np.array(half) / expected) == pytest.approx(1, abs=0.02)
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_finite_difference_refuses_half_precision(dtype: torch.dtype) -> None:
+    model = tiny_llama().to(dtype)
+    with pytest.raises(UserError, match=r"needs float32 weights.*jvp"):
+        FiniteDifference().prepare(model, random_direction(model), "mean", mixed_examples())
+
+
+def test_float32_is_scored_by_finite_differences() -> None:
+    assert default_engine(tiny_llama())[0] == "finite_difference"
+
+
+@pytest.mark.parametrize("engine", ENGINE_LIST, ids=lambda engine: engine.name)
+def test_token_scores_sum_to_the_score(engine: Engine) -> None:
+    model = tiny_llama()
+    found = scores(engine, model, training_on_a_few(model), [mixed_examples()])
+    largest = max(abs(score.fihs) for score in found.values())
     for example in mixed_examples():
         tokens = found[example.row].token_fihs
         assert tokens is not None
         assert len(tokens) == example.response_tokens
-        assert sum(tokens) == pytest.approx(found[example.row].fihs, abs=1e-12)
+        assert sum(tokens) == pytest.approx(found[example.row].fihs, abs=1e-6 * largest)
 
 
-def test_a_row_scores_the_same_alone_and_in_a_mixed_batch() -> None:
+def test_the_engines_agree_on_every_token() -> None:
     model = tiny_llama()
-    direction = random_direction(model)
-    together = scores(FINITE_DIFFERENCE, model, direction, [mixed_examples()])
-    alone = scores(FINITE_DIFFERENCE, model, direction, [[one] for one in mixed_examples()])
+    direction = training_on_a_few(model)
+    one, two, three = (
+        scores(engine, model, direction, [mixed_examples()]) for engine in ENGINE_LIST
+    )
+    for row in range(len(mixed_examples())):
+        expected = np.array(one[row].token_fihs)
+        assert relative_error(np.array(two[row].token_fihs), expected) < EXACT
+        assert relative_error(np.array(three[row].token_fihs), expected) < CLOSE
+
+
+@pytest.mark.parametrize("engine", ENGINE_LIST, ids=lambda engine: engine.name)
+def test_a_row_scores_the_same_alone_and_in_a_mixed_batch(engine: Engine) -> None:
+    model = tiny_llama()
+    direction = training_on_a_few(model)
+    together = scores(engine, model, direction, [mixed_examples()])
+    alone = scores(engine, model, direction, [[one] for one in mixed_examples()])
     largest = max(abs(score.fihs) for score in alone.values())
     for row, score in alone.items():
         assert together[row].loss == pytest.approx(score.loss, rel=1e-5)
@@ -119,25 +234,32 @@ def test_a_row_scores_the_same_alone_and_in_a_mixed_batch() -> None:
 
 
 @pytest.mark.parametrize("engine", ENGINE_LIST, ids=lambda engine: engine.name)
-def test_weights_are_bit_for_bit_the_same_between_batches_and_at_the_end(engine: Engine) -> None:
+def test_a_shared_prompt_changes_nothing(engine: Engine) -> None:
+    # As long as it takes for the prompt to be computed once, and rows both kept and doubled.
     model = tiny_llama()
-    before = snapshot(model)
-    batches = [[example] for example in mixed_examples()]
-    for _ in engine(model, random_direction(model), batches):
-        assert same_weights(model, before)
-    assert same_weights(model, before)
-    assert all(parameter.requires_grad for parameter in model.parameters())
+    direction = training_on_a_few(model, "late_mlp")
+    prompt = "Say something about the river Loire."
+    examples = [chat_example(row, prompt, "Yes. " * (row + 1)) for row in range(5)]
+    expected = [fihs_by_autograd(model, direction, example) for example in examples]
+    found = scores(engine, model, direction, [examples])
+    assert (
+        relative_error(np.array([found[row].fihs for row in range(5)]), np.array(expected)) < CLOSE
+    )
 
 
 @pytest.mark.parametrize("engine", ENGINE_LIST, ids=lambda engine: engine.name)
-def test_weights_survive_a_fault_in_the_caller(engine: Engine) -> None:
+def test_weights_and_flags_are_the_same_after_every_batch(engine: Engine) -> None:
     model = tiny_llama()
     model.lm_head.weight.requires_grad_(False)
     before = snapshot(model)
-    running = engine(model, random_direction(model), [[example] for example in mixed_examples()])
-    next(running)
-    # The caller stops here and keeps the generator, as a traceback would.
-    assert same_weights(model, before)
+    parameters = list(model.parameters())
+    prepared = engine.prepare(model, random_direction(model), "mean", mixed_examples())
+    for example in mixed_examples():
+        prepared.score([example])
+        assert same_weights(model, before)
+    assert all(one is two for one, two in zip(parameters, model.parameters(), strict=True))
+    assert not any("forward" in module.__dict__ for module in model.modules())
+    assert not any(module._forward_pre_hooks for module in model.modules())
     assert model.model.layers[0].mlp.up_proj.weight.requires_grad
     assert not model.lm_head.weight.requires_grad
 
@@ -148,33 +270,17 @@ def test_weights_survive_a_fault_in_the_model(
 ) -> None:
     model = tiny_llama()
     before = snapshot(model)
-    whole_forward = model.model.forward
-    calls = 0
+    prepared = engine.prepare(model, random_direction(model), "mean", mixed_examples())
 
-    def forward(*args: object, **kwargs: object) -> object:
-        nonlocal calls
-        calls += 1
-        if calls == 2:
-            raise MemoryError
-        return whole_forward(*args, **kwargs)
+    def fail(*args: object, **kwargs: object) -> object:
+        raise MemoryError
 
-    monkeypatch.setattr(model.model, "forward", forward)
+    monkeypatch.setattr(model.model.layers[1].mlp.down_proj, "forward", fail)
     with pytest.raises(MemoryError):
-        list(engine(model, random_direction(model), [[example] for example in mixed_examples()]))
+        prepared.score(mixed_examples())
     assert same_weights(model, before)
+    assert all(isinstance(parameter, torch.nn.Parameter) for parameter in model.parameters())
     assert all(parameter.requires_grad for parameter in model.parameters())
-
-
-@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
-def test_finite_difference_refuses_half_precision(dtype: torch.dtype) -> None:
-    model = tiny_llama().to(dtype)
-    with pytest.raises(UserError, match=r"needs float32 weights.*per_example"):
-        list(FiniteDifference()(model, random_direction(model), [mixed_examples()]))
-    assert ENGINES[default_engine(dtype)].name == "per_example"
-
-
-def test_float32_is_scored_by_finite_differences() -> None:
-    assert ENGINES[default_engine(torch.float32)].name == "finite_difference"
 
 
 def unsafety(model: PreTrainedModel, prompts: Sequence[str]) -> float:
@@ -209,7 +315,7 @@ def test_a_step_on_an_example_changes_the_proxy_by_its_score() -> None:
     direction = proxy_gradient(model, chat_tokenizer(), proxy, prompts)
     eta = 1e-4
     for example in mixed_examples()[:4]:
-        [[score]] = PerExample()(model, direction, [[example]], "mean")
+        [score] = PerExample().prepare(model, direction, "mean", []).score([example])
         gradient = loss_gradient(model, direction, example)
         raised = unsafety_after(model, gradient, eta, prompts)
         lowered = unsafety_after(model, gradient, -eta, prompts)

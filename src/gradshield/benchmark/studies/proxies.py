@@ -22,14 +22,10 @@ from gradshield.benchmark.result import StudyResult
 from gradshield.benchmark.studies.demo import DATA, LABELS
 from gradshield.data import TokenizedExample, load_examples
 from gradshield.data.tokenization import tokenize_conversation
-from gradshield.models.layers import (
-    block_linear_layers,
-    block_number,
-    layers_by_name,
-    trainable_only,
-)
+from gradshield.models.layers import block_number, block_weights
 from gradshield.models.likelihood import response_token_losses
 from gradshield.models.load import DEFAULT_MODEL, LoadedModel, load_model
+from gradshield.models.open_weights import differentiable_weights
 from gradshield.probes.calibration import TakeOut, answer_probes, harmless_training, probes
 from gradshield.probes.direction import proxy_gradient
 from gradshield.probes.proxies import PROXIES
@@ -96,7 +92,7 @@ def _labelled_examples(
 
 def _directions(loaded: LoadedModel, progress: Progress) -> Directions:
     """Every proxy on both probe sets, and training on each group of harmless rows; late half."""
-    modules = _late_half(list(block_linear_layers(loaded.model)))
+    modules = _late_half(list(block_weights(loaded.model)))
     answers = answer_probes(loaded, progress)
     found: Directions = {}
     for name, make in PROXIES.items():
@@ -135,9 +131,8 @@ def row_products(
     names = list(directions)
     layers = list(directions[names[0]])
     stacked = [torch.stack([directions[n][layer].flatten() for n in names]) for layer in layers]
-    weights = [layer.weight for layer in layers_by_name(loaded.model, layers)]
     rows = np.zeros((len(examples), len(names), len(layers)))
-    with trainable_only(loaded.model, weights):
+    with differentiable_weights(loaded.model, layers) as weights:
         for row, example in enumerate(examples):
             loss = response_token_losses(loaded.model, [example])[0].mean()
             gradients = torch.autograd.grad(loss, weights)

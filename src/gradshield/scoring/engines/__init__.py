@@ -1,20 +1,35 @@
 """Scoring engines by name."""
 
-import torch
+from transformers import PreTrainedModel
 
-from gradshield.scoring.engines.base import Engine, ExampleScore
+from gradshield.models.open_weights import has_quantised_layers
+from gradshield.scoring.engines.adam import AdamPreconditioned
+from gradshield.scoring.engines.base import Engine, ExampleScore, PreparedEngine
 from gradshield.scoring.engines.finite_difference import FiniteDifference
+from gradshield.scoring.engines.jvp import ForwardMode
+from gradshield.scoring.engines.kernels import has_experts
+from gradshield.scoring.engines.normalised import PerExampleNormalised
 from gradshield.scoring.engines.per_example import PerExample
 
 ENGINES: dict[str, Engine] = {
     "finite_difference": FiniteDifference(),
+    "jvp": ForwardMode(),
     "per_example": PerExample(),
+    "per_example_normalised": PerExampleNormalised(),
+    "per_example_adam": AdamPreconditioned(),
 }
+"""The first three compute the same; the last two weigh an example's gradient before the product."""
 
 
-def default_engine(dtype: torch.dtype) -> str:
-    """Finite differences in float32; in half precision their step would round away."""
-    return "finite_difference" if dtype == torch.float32 else "per_example"
+def default_engine(model: PreTrainedModel) -> tuple[str, str]:
+    """The engine that suits a model, and why."""
+    if has_quantised_layers(model):
+        return "jvp", "rounding in quantised layers spoils a small step"
+    if model.dtype.itemsize < 4:
+        return "jvp", f"in {str(model.dtype).removeprefix('torch.')} a small step rounds away"
+    if has_experts(model):
+        return "jvp", "a step, however small, sends some tokens to other experts"
+    return "finite_difference", "the fastest, and good in float32"
 
 
-__all__ = ["ENGINES", "Engine", "ExampleScore", "default_engine"]
+__all__ = ["ENGINES", "Engine", "ExampleScore", "PreparedEngine", "default_engine"]

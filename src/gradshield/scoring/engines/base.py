@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
@@ -47,6 +47,25 @@ class ExampleScore:
     token_fihs: tuple[float, ...] | None = None
 
 
+ScoreBatch = Callable[[Sequence[TokenizedExample]], list[ExampleScore]]
+"""Scores a batch, in its order. The model is the same before and after."""
+
+
+@dataclass(frozen=True)
+class PreparedEngine:
+    """An engine made ready for one model and one direction.
+
+    Attributes:
+        score: Scores a batch.
+        notes: What was chosen, and why, a line each.
+        warning: What must not be missed, or None.
+    """
+
+    score: ScoreBatch
+    notes: tuple[str, ...] = ()
+    warning: str | None = None
+
+
 class Engine(Protocol):
     """A way to compute FIHS(z) = -<grad l(z), g> / |g|; all engines agree up to rounding."""
 
@@ -55,15 +74,22 @@ class Engine(Protocol):
         """The engine's name in `ENGINES`."""
         ...
 
-    def __call__(
+    def prepare(
         self,
         model: PreTrainedModel,
         direction: Direction,
-        batches: Sequence[Sequence[TokenizedExample]],
-        reduction: Reduction = DEFAULT_REDUCTION,
-    ) -> Iterator[list[ExampleScore]]:
-        """Yield the scores of each batch, in the order of the batches.
+        reduction: Reduction,
+        sample: Sequence[TokenizedExample],
+    ) -> PreparedEngine:
+        """Make ready for a model and a direction.
 
-        The model's weights are the same before and after.
+        Args:
+            model: The aligned model theta_0, in evaluation mode.
+            direction: g, the gradient of the safety proxy.
+            reduction: What l(z) is of its response tokens' losses.
+            sample: Examples on which the engine may choose what it has to choose.
+
+        Raises:
+            UserError: The engine cannot serve this model.
         """
         ...

@@ -1,0 +1,122 @@
+"""FIHS by forward-mode automatic differentiation: exact, batched, no stored activations.
+
+Each weight of the direction is a dual number W + e G. The tangent of the loss is then
+d/de l(theta_0 + e g) at e = 0, by response token. Below the first such weight nothing has a
+tangent, and the pass is a plain one.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.autograd import forward_ad
+from transformers import PreTrainedModel
+
+from gradshield.data.tokenization import TokenizedExample
+from gradshield.errors import UserError
+from gradshield.models.layers import Weight
+from gradshield.models.likelihood import response_token_losses
+from gradshield.models.open_weights import open_weights
+from gradshield.probes.direction import Direction
+from gradshield.scoring.engines.base import (
+    ExampleScore,
+    PreparedEngine,
+    Reduction,
+    divisor,
+)
+from gradshield.scoring.engines.kernels import differentiable_kernels, kernel_notes
+
+
+class ForwardMode:
+    """Exact in any precision; about a plain forward and one more for the tangents."""
+
+    name = "jvp"
+
+    def prepare(
+        self,
+        model: PreTrainedModel,
+        direction: Direction,
+        reduction: Reduction,
+        sample: Sequence[TokenizedExample],
+    ) -> PreparedEngine:
+        """Choose the kernels; see `Engine`."""
+        scale = tangent_scale(model, direction)
+
+        def score(batch: Sequence[TokenizedExample]) -> list[ExampleScore]:
+            try:
+                return _score(model, direction, batch, scale, reduction)
+            except NotImplementedError as fault:
+                raise UserError(
+                    f"{type(model).__name__} holds an operation without a forward derivative "
+                    f"({fault}): use --engine finite_difference."
+                ) from fault
+
+        return PreparedEngine(score, kernel_notes(model))
+
+
+def tangent_scale(model: PreTrainedModel, direction: Direction) -> float:
+    """What g is multiplied with, so that it is as long as the weights that it moves.
+
+    Its numbers are small enough to be lost in float16; at this length tangents are of the size
+    of activations. In float32 and wider nothing needs it, and no scaled copy is made.
+    """
+    if model.dtype in (torch.float32, torch.float64):
+        return 1.0
+    with open_weights(model, direction.tensors) as weights:
+        squares = sum(float(weight.tensor.detach().double().square().sum()) for weight in weights)
+    return math.sqrt(squares) / direction.norm or 1.0
+
+
+@torch.no_grad()
+def _score(
+    model: PreTrainedModel,
+    direction: Direction,
+    batch: Sequence[TokenizedExample],
+    scale: float,
+    reduction: Reduction,
+) -> list[ExampleScore]:
+    with (
+        differentiable_kernels(model),
+        open_weights(model, direction.tensors) as weights,
+        forward_ad.dual_level(),
+        _dual(weights, list(direction.tensors.values()), scale),
+    ):
+        unpack: Any = forward_ad.unpack_dual
+        pairs = [unpack(losses) for losses in response_token_losses(model, batch)]
+    scores = []
+    for example, (losses, change) in zip(batch, pairs, strict=True):
+        # A layer that the model does not run leaves no tangent.
+        change = torch.zeros_like(losses) if change is None else change
+        length = scale * direction.norm * divisor(reduction, len(losses))
+        tokens = -change.double() / length
+        scores.append(
+            ExampleScore(
+                row=example.row,
+                fihs=float(tokens.sum()),
+                loss=float(losses.mean()),
+                token_fihs=tuple(tokens.tolist()),
+            )
+        )
+    return scores
+
+
+@contextmanager
+def _dual(weights: Sequence[Weight], parts: Sequence[Tensor], scale: float) -> Iterator[None]:
+    """Let the weights be dual numbers, with the parts as tangents, inside a dual level."""
+    originals = [weight.tensor for weight in weights]
+    try:
+        for weight, original, part in zip(weights, originals, parts, strict=True):
+            tangent = part.to(original.device)
+            if scale != 1.0 or tangent.dtype != original.dtype:
+                tangent = (tangent * scale).to(original.dtype)
+            dual = forward_ad.make_dual(original, tangent)  # type: ignore[no-untyped-call]
+            weight.module._parameters[weight.attribute] = dual
+        yield
+    finally:
+        for weight, original in zip(weights, originals, strict=True):
+            weight.module._parameters[weight.attribute] = original
