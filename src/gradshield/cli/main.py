@@ -18,6 +18,7 @@ from gradshield.cli.align import align_command
 from gradshield.cli.apply import apply_command
 from gradshield.cli.benchmark import benchmark_command
 from gradshield.cli.check import check_command
+from gradshield.cli.direction import export_command
 from gradshield.cli.filter import filter_command
 from gradshield.cli.score import score_command
 from gradshield.cli.threshold import threshold_command
@@ -93,6 +94,10 @@ def _exit(text: str, code: int) -> typer.Exit:
 
 for _name, _command in _COMMANDS.items():
     typer_app.command(_name)(_with_exit_codes(_command))
+
+_direction_app = typer.Typer(help="Work with the direction of a run.", no_args_is_help=True)
+_direction_app.command("export")(_with_exit_codes(export_command))
+typer_app.add_typer(_direction_app, name="direction")
 
 
 def app() -> None:

@@ -23,10 +23,10 @@ from transformers.pytorch_utils import Conv1D
 from gradshield.data.tokenization import TokenizedExample
 from gradshield.errors import UserError
 from gradshield.evaluation.generation import generate_answers
-from gradshield.finetuning.compression import LowRankChange, compress_change, save_as_adapter
 from gradshield.finetuning.supervised import TrainingSettings, continue_adapter, finetune
 from gradshield.models.layers import block_linear_layers
 from gradshield.models.load import LoadedModel
+from gradshield.models.low_rank import LowRankChange, compress_change, save_as_adapter
 from gradshield.models.prompts import answered_prompt, prompt_response_example, prompt_token_ids
 from gradshield.probes.prompt_sets import Prompt, load_prompts, spread
 from gradshield.progress import Progress

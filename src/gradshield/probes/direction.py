@@ -15,6 +15,7 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
+from transformers.pytorch_utils import Conv1D
 
 from gradshield.data.tokenization import TokenizedExample
 from gradshield.errors import UserError
@@ -75,7 +76,13 @@ def proxy_gradient(
         return proxy.values(model, tokenizer, batch, first)
 
     tensors, value = _mean_gradient(model, prompts, values, modules, progress)
-    record = {"proxy": proxy.name, "modules": modules, "probes": len(prompts), "value": value}
+    record = {
+        "proxy": proxy.name,
+        "modules": modules,
+        "probes": len(prompts),
+        "value": value,
+        "layout": _layout(model, modules),
+    }
     return _checked(Direction(tensors, record))
 
 
@@ -128,6 +135,12 @@ def _mean_gradient(
             if progress is not None:
                 progress(len(batch))
     return {name: total.cpu() for name, total in zip(names, sums, strict=True)}, mean
+
+
+def _layout(model: PreTrainedModel, modules: str | None) -> str:
+    """How the matrices are kept, for those who have the direction and not the model."""
+    weights = block_weights(model, modules).values()
+    return "in, out" if any(isinstance(weight.module, Conv1D) for weight in weights) else "out, in"
 
 
 def _checked(direction: Direction) -> Direction:

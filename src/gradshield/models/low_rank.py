@@ -1,8 +1,8 @@
-"""Compress a full finetune into a LoRA adapter by singular value decomposition.
+"""Low-rank forms of a change of weights, by singular value decomposition, and LoRA adapters of it.
 
-The change of each weight matrix is cut to its leading singular directions. How many each matrix
-keeps is decided over all matrices together: the directions that carry most energy per stored
-number come first, until the adapter is as large as allowed.
+The change of each weight matrix is cut to its leading singular directions: as many for each, or as
+many as an adapter of a given size can hold. In the second case it is decided over all matrices
+together: the directions that carry most energy per stored number come first.
 """
 
 from __future__ import annotations
@@ -16,6 +16,10 @@ import torch
 from torch import Tensor
 
 from gradshield.files import written_whole
+
+SPARE_DIRECTIONS = 8
+ITERATIONS = 4
+"""Directions and rounds beyond the bare need, with which the leading ones are exact."""
 
 
 @dataclass(frozen=True)
@@ -72,8 +76,41 @@ def compress_change(change: Mapping[str, Tensor], max_parameters: int) -> LowRan
     return LowRankChange(factors, kept / total)
 
 
-def save_as_adapter(low_rank: LowRankChange, folder: Path, base_model: str) -> None:
-    """Write the change as a PEFT LoRA adapter in float16, ready for `--adapter`.
+def cut_to_rank(change: Mapping[str, Tensor], rank: int) -> LowRankChange:
+    """Cut each matrix to its leading singular directions.
+
+    Args:
+        change: By layer name, a matrix [out, in].
+        rank: Directions that each matrix keeps, if it has so many.
+
+    Raises:
+        ValueError: The change is zero.
+    """
+    total = sum(float(delta.double().square().sum()) for delta in change.values())
+    if total == 0.0:
+        raise ValueError("There is no change to cut.")
+    factors = {}
+    kept = 0.0
+    # The decomposition is a randomised one: whole ones of large matrices take minutes.
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        for name, delta in change.items():
+            most = min(delta.shape)
+            spare = min(rank + SPARE_DIRECTIONS, most)
+            left, values, right = torch.svd_lowrank(delta.float(), q=spare, niter=ITERATIONS)
+            root = values[:rank].sqrt()
+            factors[name] = (root[:, None] * right[:, :rank].T, left[:, :rank] * root)
+            kept += float(values[:rank].double().square().sum())
+    return LowRankChange(factors, kept / total)
+
+
+def save_as_adapter(
+    low_rank: LowRankChange,
+    folder: Path,
+    base_model: str,
+    dtype: torch.dtype = torch.float16,
+) -> None:
+    """Write the change as a PEFT LoRA adapter, ready for `--adapter`.
 
     Each layer's alpha equals its rank, so that PEFT's scaling alpha / rank is one.
     """
@@ -94,8 +131,8 @@ def save_as_adapter(low_rank: LowRankChange, folder: Path, base_model: str) -> N
     )
     tensors: dict[str, Tensor] = {}
     for name, (a, b) in low_rank.factors.items():
-        tensors[f"base_model.model.{name}.lora_A.weight"] = a.to(torch.float16).contiguous()
-        tensors[f"base_model.model.{name}.lora_B.weight"] = b.to(torch.float16).contiguous()
+        tensors[f"base_model.model.{name}.lora_A.weight"] = a.to(dtype).contiguous()
+        tensors[f"base_model.model.{name}.lora_B.weight"] = b.to(dtype).contiguous()
     with written_whole(folder) as draft:
         draft.mkdir()
         save_file(tensors, draft / "adapter_model.safetensors", metadata={"format": "pt"})

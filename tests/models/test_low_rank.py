@@ -8,9 +8,9 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
-from gradshield.finetuning.compression import compress_change, save_as_adapter
 from gradshield.models import load_model
 from gradshield.models.layers import block_linear_layers
+from gradshield.models.low_rank import compress_change, cut_to_rank, save_as_adapter
 from tests.tiny_models import chat_tokenizer, save_tiny_model, tiny_gpt2, tiny_llama
 
 
@@ -116,3 +116,47 @@ def test_a_saved_adapter_loads_on_a_model_with_conv1d_layers(tmp_path: Path) -> 
     for name, delta in change.items():
         error = (found[name].weight - layers[name].weight - delta.T).norm() / delta.norm()
         assert error.item() < 2**-10
+
+
+def test_every_matrix_is_cut_to_its_leading_directions() -> None:
+    torch.manual_seed(1)
+    change = {"wide": torch.randn(6, 40), "square": 3 * torch.randn(20, 20)}
+    found = cut_to_rank(change, 4)
+    kept = 0.0
+    for name, delta in change.items():
+        left, values, right = torch.linalg.svd(delta, full_matrices=False)
+        best = left[:, :4] * values[:4] @ right[:4]
+        a, b = found.factors[name]
+        assert a.shape == (4, delta.shape[1])
+        assert b.shape == (delta.shape[0], 4)
+        torch.testing.assert_close(b @ a, best, atol=1e-2, rtol=1e-2)
+        kept += float(values[:4].square().sum())
+    whole = sum(float(delta.square().sum()) for delta in change.values())
+    assert found.energy_kept == pytest.approx(kept / whole, rel=1e-4)
+
+
+def test_cutting_is_repeatable_and_leaves_the_generator_alone() -> None:
+    change = {"one": torch.randn(12, 30)}
+    torch.manual_seed(5)
+    once = cut_to_rank(change, 2)
+    drawn = torch.rand(1)
+    torch.manual_seed(5)
+    assert torch.equal(drawn, torch.rand(1))
+    again = cut_to_rank(change, 2)
+    assert all(
+        torch.equal(one, other)
+        for one, other in zip(once.factors["one"], again.factors["one"], strict=True)
+    )
+
+
+def test_more_directions_than_a_matrix_has_are_all_of_it() -> None:
+    change = {"one": torch.randn(3, 5)}
+    found = cut_to_rank(change, 16)
+    a, b = found.factors["one"]
+    torch.testing.assert_close(b @ a, change["one"], atol=1e-5, rtol=1e-4)
+    assert found.energy_kept == pytest.approx(1.0)
+
+
+def test_nothing_cannot_be_cut() -> None:
+    with pytest.raises(ValueError, match="no change to cut"):
+        cut_to_rank({"one": torch.zeros(3, 3)}, 1)
