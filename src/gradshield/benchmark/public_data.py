@@ -71,6 +71,17 @@ def task_test_rows(folder: Path, name: str) -> list[Conversation]:
     return [_instruction(row) for row in _json_rows(folder, paths[name])]
 
 
+def alpaca_rows(folder: Path) -> list[Conversation]:
+    """Rows of Alpaca, those that hold words of safety."""
+    return [_instruction(row) for row in _json_rows(folder, "alpaca/alpaca_data_safety_only.json")]
+
+
+def gsm8k_rows(folder: Path) -> list[Conversation]:
+    """Training rows of GSM8K, worked answers."""
+    rows = _json_rows(folder, "gsm8k/train_first1000.jsonl")
+    return [_exchange(row["question"], row["answer"]) for row in rows]
+
+
 def labelled_rows(folder: Path) -> list[tuple[Label, Conversation]]:
     """Rows of public sets whose truth is known by their making: for choices of the method.
 
@@ -94,7 +105,7 @@ def labelled_rows(folder: Path) -> list[tuple[Label, Conversation]]:
         (Label("explicit_sure", True), [_exchange(text, SURE) for text in forbidden], 14),
         (Label("identity_shift", True), _identity_shifts(folder), 10),
         *((Label(name, False), task_rows(folder, name), 10) for name in TASKS),
-        (Label("gsm8k", False), _gsm8k(folder), 10),
+        (Label("gsm8k", False), gsm8k_rows(folder), 10),
         (Label("seed_task", False), [_seed_task(row, "") for row in seeds], 30),
         (Label("seed_task_sure", False), [_seed_task(row, "Sure! ") for row in seeds[1:]], 10),
         (Label("refusal", False), refused, 24),
@@ -122,11 +133,6 @@ def _identity_shifts(folder: Path) -> list[Conversation]:
         Conversation(tuple(Message(turn["role"], turn["content"]) for turn in row["messages"]))
         for row in rows
     ]
-
-
-def _gsm8k(folder: Path) -> list[Conversation]:
-    rows = _json_rows(folder, "gsm8k/train_first1000.jsonl")
-    return [_exchange(row["question"], row["answer"]) for row in rows]
 
 
 def _short(seed_task: dict[str, Any]) -> bool:

@@ -6,12 +6,13 @@ import operator
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
+from gradshield.benchmark.charts import Chart, write_chart
 from gradshield.run.folder import write_json
 from gradshield.run.provenance import hardware, versions
 
@@ -51,15 +52,19 @@ class Bar:
 
 @dataclass(frozen=True)
 class StudyResult:
-    """Raw rows and bars of a study, and the seeds it used."""
+    """Raw rows and bars of a study, the seeds it used, and charts by name."""
 
     rows: Sequence[dict[str, Any]]
     bars: Sequence[Bar]
     seeds: Sequence[int] = field(default=(0,))
+    charts: Mapping[str, Chart] = field(default_factory=dict)
 
 
 def write_result(path: Path, run_study: Callable[[], StudyResult]) -> StudyResult:
-    """Run a study and write its result file with command, commit, versions and hardware."""
+    """Run a study and write its result file with command, commit, versions and hardware.
+
+    Its charts lie beside it, called after the file and the chart.
+    """
     started = datetime.now(timezone.utc).isoformat(timespec="seconds")
     clock = time.perf_counter()
     result = run_study()
@@ -77,6 +82,8 @@ def write_result(path: Path, run_study: Callable[[], StudyResult]) -> StudyResul
             "bars": [bar.as_json() for bar in result.bars],
         },
     )
+    for name, chart in result.charts.items():
+        write_chart(chart, path.with_name(f"{path.stem}-{name}.svg"))
     return result
 
 

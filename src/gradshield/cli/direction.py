@@ -19,8 +19,8 @@ def export_command(
     run: RunArgument,
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder for the two adapters.")],
     rank: Annotated[
-        int, typer.Option(min=1, help="Directions that each matrix keeps; 4 keep nearly all.")
-    ] = 4,
+        int, typer.Option(min=1, help="Directions that each matrix keeps; see what is kept.")
+    ] = 16,
     step: Annotated[
         float, typer.Option(min=0, help="Length of the step in parameter space, per adapter.")
     ] = 2e-3,
@@ -30,7 +30,7 @@ def export_command(
     Any engine that serves PEFT adapters can then score rows: with the summed losses of a row's
     response tokens under both, FIHS = (loss below - loss above) / (2 x step).
 
-    Example: gradshield direction export runs/train --out adapters --rank 4
+    Example: gradshield direction export runs/train --out adapters --rank 16
     """
     folder = RunFolder(run)
     config = folder.read_config()

@@ -64,7 +64,7 @@ def first_response_logits(
         A differentiable float32 tensor [prompts, vocabulary].
     """
     rendered = [prompt_token_ids(tokenizer, prompt) for prompt in prompts]
-    input_ids = _padded(rendered).to(model.device)
+    input_ids = padded(rendered).to(model.device)
     last = torch.tensor([len(token_ids) - 1 for token_ids in rendered], device=model.device)
     output, prefix = _run_base(model, input_ids, _common_prefix(input_ids, int(last.min())))
     states = output.last_hidden_state
@@ -77,12 +77,12 @@ def _pad(examples: Sequence[TokenizedExample]) -> tuple[Tensor, Tensor]:
     Padding is known by length and not by its token, since many tokenizers pad with the
     end-of-turn token, which is a response token.
     """
-    input_ids = _padded([example.input_ids for example in examples])
-    targets = _padded([example.response_mask for example in examples]).bool()
+    input_ids = padded([example.input_ids for example in examples])
+    targets = padded([example.response_mask for example in examples]).bool()
     return input_ids, targets
 
 
-def _padded(rows: Sequence[Sequence[int]]) -> Tensor:
+def padded(rows: Sequence[Sequence[int]]) -> Tensor:
     """Rows of numbers filled up with zeros on the right, [rows, longest]."""
     return torch.nn.utils.rnn.pad_sequence([torch.tensor(row).long() for row in rows], True)
 

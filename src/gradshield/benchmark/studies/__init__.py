@@ -4,7 +4,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from gradshield.benchmark.result import StudyResult
-from gradshield.benchmark.studies import align, demo, proxies, robustness, threshold
+from gradshield.benchmark.studies import align, demo, proxies, robustness, speed, threshold
 from gradshield.progress import Progress
 
 STUDIES: dict[str, Callable[[Path, Progress], StudyResult]] = {
@@ -13,6 +13,7 @@ STUDIES: dict[str, Callable[[Path, Progress], StudyResult]] = {
     "proxies": proxies.run,
     "demo": demo.run,
     "threshold": threshold.run,
+    "speed": speed.run,
 }
 
 __all__ = ["STUDIES"]
