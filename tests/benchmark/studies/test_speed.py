@@ -90,7 +90,8 @@ def shrunk(monkeypatch: pytest.MonkeyPatch, loaded: LoadedModel) -> None:
     """The whole study on tiny models."""
     monkeypatch.setattr(speed, "ROWS", 12)
     monkeypatch.setattr(speed, "FEW_ROWS", 4)
-    monkeypatch.setattr(speed, "FEW_ROWS_LARGE", 4)
+    monkeypatch.setattr(speed, "ROWS_LARGE", 4)
+    monkeypatch.setattr(speed, "FEW_ROWS_LARGE", 2)
     monkeypatch.setattr(speed, "LINEAR_ROWS", (4, 8, 16))
     tiny = {"hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 2}
     monkeypatch.setattr(speed, "LARGE_SHAPE", tiny)
@@ -117,7 +118,8 @@ def test_the_study_holds_every_case_and_bar(
         "built-in model, all rows",
         "built-in model, few rows",
         "built-in model, few rows, all linear layers",
-        "random model four times larger, few rows",
+        "random model four times larger, engines",
+        "random model four times larger, peers",
         "screen",
         "growth",
     }
