@@ -72,6 +72,7 @@ class ScoringSettings(_Settings):
     reduction: Reduction = DEFAULT_REDUCTION
     engine: EngineName = "auto"
     batch_tokens: int | None = Field(default=None, ge=1)
+    compile: bool = False
 
 
 class ThresholdSettings(_Settings):

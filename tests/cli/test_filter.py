@@ -147,6 +147,7 @@ def test_run_folder_holds_what_can_be_redone_from(finished: FinishedRun) -> None
         "provenance.json",
         "probe_answers.json",
         "direction.safetensors",
+        "engine.json",
         "reference.parquet",
         "scores",
         "rejections.json",

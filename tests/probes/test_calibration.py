@@ -97,6 +97,25 @@ def test_the_direction_is_the_proxys_gradient_with_its_record(take_out: TakeOut)
     assert ("energy_left" in found.record) is (take_out != "nothing")
 
 
+def test_every_module_counts_alike_if_asked() -> None:
+    whole, by_module = (
+        measure_direction(
+            tiny_loaded(),
+            ANSWERS,
+            proxy_name="first_token",
+            modules="mlp",
+            take_out="nothing",
+            normalise=normalise,
+            progress=Silent(),
+        )
+        for normalise in ("whole", "module")
+    )
+    for name, tensor in by_module.tensors.items():
+        assert float(tensor.norm()) == pytest.approx(1.0)
+        torch.testing.assert_close(tensor, whole.tensors[name] / whole.tensors[name].norm())
+    assert by_module.record["normalise"] == "module"
+
+
 def test_an_unknown_proxy_is_named_with_the_known_ones() -> None:
     with pytest.raises(UserError, match="Unknown proxy refusal_loss: choose one of first_token, "):
         measure_direction(

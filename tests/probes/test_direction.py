@@ -12,6 +12,7 @@ from gradshield.probes.direction import (
     PROBE_BATCH,
     Direction,
     load_direction,
+    normalised_by_module,
     proxy_gradient,
     save_direction,
     training_direction,
@@ -101,6 +102,19 @@ def test_layers_that_the_proxy_does_not_touch_are_a_user_error() -> None:
     model.unused = torch.nn.Linear(3, 3)
     with pytest.raises(UserError, match="check --modules"):
         proxy_gradient(model, chat_tokenizer(), FirstToken(70, 71), PROMPTS[:2], modules="^unused$")
+
+
+def test_a_module_that_counts_for_nothing_stays_so_when_all_are_made_alike() -> None:
+    direction = Direction({"some": torch.full((2, 2), 3.0), "none": torch.zeros(2, 2)}, {})
+    found = normalised_by_module(direction)
+    torch.testing.assert_close(found.tensors["some"], torch.full((2, 2), 0.5))
+    assert not found.tensors["none"].any()
+
+
+def test_the_layout_of_the_matrices_is_recorded() -> None:
+    for model, layout in ((tiny_llama(), "out, in"), (tiny_gpt2(), "in, out")):
+        found = proxy_gradient(model, chat_tokenizer(), FirstToken(70, 71), PROMPTS[:1])
+        assert found.record["layout"] == layout
 
 
 def test_a_layer_that_is_not_run_counts_for_nothing() -> None:

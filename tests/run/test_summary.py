@@ -43,6 +43,7 @@ def folder(tmp_path: Path) -> RunFolder:
         },
     )
     write_json(folder.provenance, {"identity": {"proxy": "contrast"}, "versions": {"torch": "9.9"}})
+    write_json(folder.engine, {"notes": ["jvp: as asked", "a note"], "warning": "Off by 2 %."})
     return folder
 
 
@@ -54,6 +55,7 @@ def test_it_says_what_was_decided_and_why(folder: RunFolder) -> None:
     assert "## Why this threshold\n\nTwo groups." in text
     assert "- proxy: `contrast`" in text
     assert "- torch: `9.9`" in text
+    assert "- engine: jvp: as asked; a note\n- **Off by 2 %.**" in text
 
 
 def test_highest_rows_come_first_with_their_outcome(folder: RunFolder) -> None:

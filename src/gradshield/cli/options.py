@@ -134,6 +134,14 @@ BatchTokensOption = Annotated[
         help="Padded tokens of one batch. Default: 2048 on a CPU, all that fit on a CUDA device.",
     ),
 ]
+CompileOption = Annotated[
+    bool,
+    typer.Option(
+        "--compile",
+        rich_help_panel=_SCORING,
+        help="Compile the blocks below the direction; takes minutes before the first score.",
+    ),
+]
 RuleOption = Annotated[
     str,
     typer.Option("--threshold", rich_help_panel=_DECISION, help=f"Rule: {_names(RULES)}."),

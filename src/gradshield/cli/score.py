@@ -31,6 +31,7 @@ def score_command(
     reduction: o.ReductionOption = DEFAULT_REDUCTION,
     engine: o.EngineOption = "auto",
     batch_tokens: o.BatchTokensOption = None,
+    compile: o.CompileOption = False,
     force: o.ForceOption = False,
     quiet: o.QuietOption = False,
 ) -> None:
@@ -57,6 +58,7 @@ def score_command(
         reduction=reduction,
         engine=engine,
         batch_tokens=batch_tokens,
+        compile=compile,
         rule=o.DEFAULT_RULE,
         level=0.02,
         seed=0,

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import inspect
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,6 +19,10 @@ LATE_MLP = "late_mlp"
 """Name of the default choice of modules: matrices outside attention, last half of the blocks.
 
 They tell harmful from harmless rows best (docs/decisions/0004)."""
+
+
+BIASES = {"alibi", "position_bias"}
+"""What models without position embeddings give to their blocks."""
 
 
 @dataclass(frozen=True)
@@ -111,6 +116,27 @@ def _late_mlp(weights: dict[str, Weight]) -> dict[str, Weight]:
 def block_number(name: str) -> int:
     """Number of the block that a dotted name lies in; the first number in it."""
     return int(next((part for part in name.split(".") if part.isdigit()), 0))
+
+
+def split_blocks(
+    model: PreTrainedModel, names: Sequence[str]
+) -> tuple[list[nn.Module], list[nn.Module]]:
+    """The blocks below the first one that holds a named weight, and those from there on.
+
+    Both are empty where that cannot be told, or where what a block is given depends on the batch
+    in another way than by its first dimension.
+    """
+    paths = [name.split(".") for name in names]
+    depths = [next((i for i, part in enumerate(path) if part.isdigit()), None) for path in paths]
+    lists = {".".join(path[:depth]) for path, depth in zip(paths, depths, strict=True)}
+    if None in depths or len(lists) != 1:
+        return [], []
+    blocks = list(model.get_submodule(lists.pop()).children())
+    # Biases by position have heads, or heads and batch folded, for their first dimension.
+    if BIASES & inspect.signature(type(blocks[0]).forward).parameters.keys():
+        return [], []
+    first = min(block_number(name) for name in names)
+    return blocks[:first], blocks[first:]
 
 
 def _check_pattern(pattern: str | None) -> None:

@@ -19,6 +19,7 @@ from transformers import (
 
 from gradshield.errors import UserError
 from gradshield.models.builtin import BUILTIN_MODELS, smollm2_folder
+from gradshield.models.threads import limit_threads
 
 DTypeName = Literal["auto", "float32", "bfloat16", "float16"]
 DEFAULT_MODEL = "builtin:smollm2-aligned"
@@ -71,6 +72,7 @@ def load_model(
         UserError: The model, a part of its weights, the adapter, the chat template or the device
             cannot be had.
     """
+    limit_threads()
     place = _place(device)
     precision = _choose_dtype(place) if dtype == "auto" else getattr(torch, dtype)
     folder, builtin_adapter = _resolve(name, say)

@@ -48,6 +48,11 @@ class Direction:
         squares = (float(tensor.double().square().sum()) for tensor in self.tensors.values())
         return math.sqrt(sum(squares))
 
+    def to(self, device: torch.device) -> Direction:
+        """The same direction on a device; where it is there already, nothing is copied."""
+        tensors = {name: tensor.to(device) for name, tensor in self.tensors.items()}
+        return replace(self, tensors=tensors)
+
 
 def proxy_gradient(
     model: PreTrainedModel,

@@ -46,6 +46,11 @@ class RunFolder:
         return self.path / "direction.safetensors"
 
     @property
+    def engine(self) -> Path:
+        """Which engine scored, what it chose, and why."""
+        return self.path / "engine.json"
+
+    @property
     def reference(self) -> Path:
         """Scores of the harmless reference rows."""
         return self.path / "reference.parquet"
@@ -131,6 +136,7 @@ class RunFolder:
             self.provenance,
             self.answers,
             self.direction,
+            self.engine,
             self.reference,
             self.scores,
             self.rejections,

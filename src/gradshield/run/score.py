@@ -54,6 +54,7 @@ def score(config: RunConfig, folder: RunFolder, progress: Progress, *, force: bo
     direction = _direction(config, folder, loaded, answers, progress)
     if not _is_scored(folder, data):
         engine = prepare_engine(loaded, direction, config.scoring, progress)
+        write_json(folder.engine, {"notes": engine.notes, "warning": engine.warning})
         _score_reference(config, folder, loaded, engine, progress)
         _score_rows(config, folder, loaded, engine, data, progress)
     _write_rejections(folder, data)

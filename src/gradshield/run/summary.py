@@ -32,7 +32,7 @@ def write_summary(config: RunConfig, folder: RunFolder) -> None:
         f"## Why this threshold\n\n{decision['reason']}",
         "## Highest rows\n\n" + _table(lines, decision["threshold"]),
         _rejected(folder),
-        "## What made this run\n\n" + _made_by(provenance),
+        "## What made this run\n\n" + _made_by(provenance) + _engine(folder),
         f"## How to read it\n\n{FIHS_MEANING}",
     ]
     write_text(folder.summary, "\n\n".join(part for part in parts if part) + "\n")
@@ -80,6 +80,12 @@ def _rejected(folder: RunFolder) -> str:
 def _place(entry: dict[str, Any]) -> str:
     line = "" if entry["line"] is None else f" (line {entry['line']})"
     return f"row {entry['row']}{line}"
+
+
+def _engine(folder: RunFolder) -> str:
+    chosen = json.loads(folder.engine.read_text(encoding="utf-8"))
+    warning = "" if chosen["warning"] is None else f"\n- **{chosen['warning']}**"
+    return f"\n- engine: {'; '.join(chosen['notes'])}" + warning
 
 
 def _made_by(provenance: dict[str, Any]) -> str:

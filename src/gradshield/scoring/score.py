@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 import torch
 
 from gradshield.config import ScoringSettings
 from gradshield.data.tokenization import TokenizedExample
 from gradshield.errors import UserError
+from gradshield.models.compiled import compile_blocks_below
 from gradshield.models.load import LoadedModel
 from gradshield.probes.direction import Direction
 from gradshield.progress import Progress
@@ -31,12 +33,16 @@ def prepare_engine(
         name, reason = default_engine(loaded.model)
     else:
         name, reason = settings.engine, "as asked"
+    if settings.compile:
+        count = compile_blocks_below(loaded.model, list(direction.tensors))
+        progress.say(f"{count} blocks lie below the direction and are compiled at their first use.")
     sample = reference_examples(loaded)
     prepared = ENGINES[name].prepare(loaded.model, direction, settings.reduction, sample)
-    progress.say(f"Engine {name}: {'; '.join((reason, *prepared.notes))}.")
-    if prepared.warning is not None:
-        progress.warn(prepared.warning)
-    return prepared
+    told = replace(prepared, notes=(f"{name}: {reason}", *prepared.notes))
+    progress.say(f"Engine {'; '.join(told.notes)}.")
+    if told.warning is not None:
+        progress.warn(told.warning)
+    return told
 
 
 def score_examples(

@@ -65,8 +65,10 @@ class AdamPreconditioned:
         """Warm up on the sample, one example a step; see `Engine`."""
         state = warmed_up(model, direction, reduction, sample)
 
+        placed = direction.to(model.device)
+
         def score(batch: Sequence[TokenizedExample]) -> list[ExampleScore]:
-            return [_score(model, direction, example, reduction, state) for example in batch]
+            return [_score(model, placed, example, reduction, state) for example in batch]
 
         note = f"Adam's state after {state.steps} steps on reference rows, at the weights as is"
         return PreparedEngine(score, (note,))

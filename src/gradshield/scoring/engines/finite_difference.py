@@ -8,10 +8,10 @@ goes through in two versions, and only the moved layers are applied to each vers
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -21,7 +21,7 @@ from transformers import PreTrainedModel
 
 from gradshield.data.tokenization import TokenizedExample
 from gradshield.errors import UserError
-from gradshield.models.layers import Weight
+from gradshield.models.layers import Weight, split_blocks
 from gradshield.models.likelihood import response_token_losses
 from gradshield.models.open_weights import open_weights, replaced_forward
 from gradshield.probes.direction import Direction
@@ -30,8 +30,11 @@ from gradshield.scoring.engines.base import (
     ExampleScore,
     PreparedEngine,
     Reduction,
+    ScoreBatch,
     divisor,
 )
+
+Floats = np.ndarray[Any, np.dtype[np.float64]]
 
 STEP = 0.4
 """First step in parameter length, in cube roots of the precision: 2e-3 in float32.
@@ -77,14 +80,19 @@ class FiniteDifference:
                 f"The engine finite_difference needs float32 weights: in {model.dtype} the step "
                 "along the direction rounds away. Use --dtype float32 or --engine jvp."
             )
+        placed = direction.to(model.device)
 
-        def scorer(step: float) -> Callable[[Sequence[TokenizedExample]], list[ExampleScore]]:
-            return lambda batch: _score(model, direction, batch, step, reduction)
+        def scorer(step: float) -> ScoreBatch:
+            return lambda batch: _score(model, placed, batch, step, reduction)
 
         if self.step is not None:
             return PreparedEngine(scorer(self.step), (f"step {self.step:g}, as given",))
-        chosen = spread(sorted(sample, key=lambda example: example.row), STEP_SAMPLE)
-        scores = _remembered(lambda step: np.array([score.fihs for score in scorer(step)(chosen)]))
+        chosen = spread(sample, STEP_SAMPLE)
+
+        @cache
+        def scores(step: float) -> Floats:
+            return np.array([score.fihs for score in scorer(step)(chosen)])
+
         step, error = choose_step(scores, STEP * torch.finfo(model.dtype).eps ** (1 / 3))
         note = f"step {step:.2g}, estimated error {error:.1e} of a typical score"
         return PreparedEngine(scorer(step), (note,), _warning(error))
@@ -99,20 +107,7 @@ def _warning(error: float) -> str | None:
     )
 
 
-def _remembered(function: Callable[[float], Any]) -> Callable[[float], Any]:
-    known: dict[float, Any] = {}
-
-    def remembered(argument: float) -> Any:
-        if argument not in known:
-            known[argument] = function(argument)
-        return known[argument]
-
-    return remembered
-
-
-def choose_step(
-    scores: Callable[[float], np.ndarray[Any, np.dtype[np.float64]]], first: float
-) -> tuple[float, float]:
+def choose_step(scores: Callable[[float], Floats], first: float) -> tuple[float, float]:
     """The step at which a sample's scores depend on it least, and an estimate of their error.
 
     Compared are a step and twice the step: where curvature rules, the scores differ by three times
@@ -181,8 +176,7 @@ def moved_both_ways(model: PreTrainedModel, direction: Direction, step: float) -
         weights = stack.enter_context(open_weights(model, direction.tensors))
         by_module: dict[int, list[tuple[Weight, Tensor]]] = {}
         for weight, part in zip(weights, direction.tensors.values(), strict=True):
-            moved = by_module.setdefault(id(weight.module), [])
-            moved.append((weight, part.to(weight.tensor.device)))
+            by_module.setdefault(id(weight.module), []).append((weight, part))
         for parts in by_module.values():
             module = parts[0][0].module
             stack.enter_context(replaced_forward(module, _each_version(module, parts, alpha)))
@@ -240,7 +234,7 @@ def _doubling(model: PreTrainedModel, names: Sequence[str]) -> list[Any]:
             {name: _repeated(value, rows) for name, value in kwargs.items()},
         )
 
-    places = _blocks_from_first(model, names) or [base]
+    places = split_blocks(model, names)[1] or [base]
     return [
         base.register_forward_pre_hook(note_rows, with_kwargs=True),
         *(place.register_forward_pre_hook(double, with_kwargs=True) for place in places),
@@ -254,18 +248,3 @@ def _repeated(value: Any, rows: int) -> Any:
     if isinstance(value, Tensor) and value.ndim > 1 and len(value) == rows:
         return torch.cat([value, value])
     return value
-
-
-def _blocks_from_first(model: PreTrainedModel, names: Sequence[str]) -> list[nn.Module]:
-    """The blocks from the first one that holds a named weight; none if that cannot be told."""
-    paths = [name.split(".") for name in names]
-    depths = [next((i for i, part in enumerate(path) if part.isdigit()), None) for path in paths]
-    lists = {".".join(path[:depth]) for path, depth in zip(paths, depths, strict=True)}
-    if None in depths or len(lists) != 1:
-        return []
-    blocks = list(model.get_submodule(lists.pop()).children())
-    # Models that tell positions by `alibi` fold heads into its batch: it cannot be repeated here.
-    if "alibi" in inspect.signature(type(blocks[0]).forward).parameters:
-        return []
-    first = min(int(path[depth or 0]) for path, depth in zip(paths, depths, strict=True))
-    return blocks[first:]

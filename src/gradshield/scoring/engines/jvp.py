@@ -8,7 +8,7 @@ tangent, and the pass is a plain one.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -46,15 +46,21 @@ class ForwardMode:
     ) -> PreparedEngine:
         """Choose the kernels; see `Engine`."""
         scale = tangent_scale(model, direction)
+        tangents = _tangents(model, direction, scale)
+        length = scale * direction.norm
 
         def score(batch: Sequence[TokenizedExample]) -> list[ExampleScore]:
             try:
-                return _score(model, direction, batch, scale, reduction)
+                pairs = _losses_and_changes(model, tangents, batch)
             except NotImplementedError as fault:
                 raise UserError(
                     f"{type(model).__name__} holds an operation without a forward derivative "
                     f"({fault}): use --engine finite_difference."
                 ) from fault
+            return [
+                _example_score(example, losses, change, length, reduction)
+                for example, (losses, change) in zip(batch, pairs, strict=True)
+            ]
 
         return PreparedEngine(score, kernel_notes(model))
 
@@ -72,50 +78,58 @@ def tangent_scale(model: PreTrainedModel, direction: Direction) -> float:
     return math.sqrt(squares) / direction.norm or 1.0
 
 
+def _tangents(model: PreTrainedModel, direction: Direction, scale: float) -> dict[str, Tensor]:
+    """By name, scale x g in the precision and on the device of the weight."""
+    with open_weights(model, direction.tensors) as weights:
+        return {
+            name: (part if scale == 1.0 else part * scale).to(
+                weight.tensor.device, weight.tensor.dtype
+            )
+            for weight, (name, part) in zip(weights, direction.tensors.items(), strict=True)
+        }
+
+
 @torch.no_grad()
-def _score(
-    model: PreTrainedModel,
-    direction: Direction,
-    batch: Sequence[TokenizedExample],
-    scale: float,
-    reduction: Reduction,
-) -> list[ExampleScore]:
+def _losses_and_changes(
+    model: PreTrainedModel, tangents: Mapping[str, Tensor], batch: Sequence[TokenizedExample]
+) -> list[tuple[Tensor, Tensor | None]]:
+    """Of each example, the losses of its response tokens and their derivatives."""
     with (
         differentiable_kernels(model),
-        open_weights(model, direction.tensors) as weights,
+        open_weights(model, tangents) as weights,
         forward_ad.dual_level(),
-        _dual(weights, list(direction.tensors.values()), scale),
+        _dual(weights, tangents.values()),
     ):
         unpack: Any = forward_ad.unpack_dual
-        pairs = [unpack(losses) for losses in response_token_losses(model, batch)]
-    scores = []
-    for example, (losses, change) in zip(batch, pairs, strict=True):
-        # A layer that the model does not run leaves no tangent.
-        change = torch.zeros_like(losses) if change is None else change
-        length = scale * direction.norm * divisor(reduction, len(losses))
-        tokens = -change.double() / length
-        scores.append(
-            ExampleScore(
-                row=example.row,
-                fihs=float(tokens.sum()),
-                loss=float(losses.mean()),
-                token_fihs=tuple(tokens.tolist()),
-            )
-        )
-    return scores
+        return [tuple(unpack(losses)) for losses in response_token_losses(model, batch)]
+
+
+def _example_score(
+    example: TokenizedExample,
+    losses: Tensor,
+    change: Tensor | None,
+    length: float,
+    reduction: Reduction,
+) -> ExampleScore:
+    # A layer that the model does not run leaves no tangent.
+    change = torch.zeros_like(losses) if change is None else change
+    tokens = -change.double() / (length * divisor(reduction, len(losses)))
+    return ExampleScore(
+        row=example.row,
+        fihs=float(tokens.sum()),
+        loss=float(losses.mean()),
+        token_fihs=tuple(tokens.tolist()),
+    )
 
 
 @contextmanager
-def _dual(weights: Sequence[Weight], parts: Sequence[Tensor], scale: float) -> Iterator[None]:
-    """Let the weights be dual numbers, with the parts as tangents, inside a dual level."""
+def _dual(weights: Sequence[Weight], tangents: Iterable[Tensor]) -> Iterator[None]:
+    """Let the weights be dual numbers inside a dual level."""
     originals = [weight.tensor for weight in weights]
+    make: Any = forward_ad.make_dual
     try:
-        for weight, original, part in zip(weights, originals, parts, strict=True):
-            tangent = part.to(original.device)
-            if scale != 1.0 or tangent.dtype != original.dtype:
-                tangent = (tangent * scale).to(original.dtype)
-            dual = forward_ad.make_dual(original, tangent)  # type: ignore[no-untyped-call]
-            weight.module._parameters[weight.attribute] = dual
+        for weight, original, tangent in zip(weights, originals, tangents, strict=True):
+            weight.module._parameters[weight.attribute] = make(original, tangent)
         yield
     finally:
         for weight, original in zip(weights, originals, strict=True):

@@ -29,9 +29,10 @@ class PerExampleNormalised:
         sample: Sequence[TokenizedExample],
     ) -> PreparedEngine:
         """See `Engine`."""
+        placed = direction.to(model.device)
 
         def score(batch: Sequence[TokenizedExample]) -> list[ExampleScore]:
-            return [_score(model, direction, example, reduction) for example in batch]
+            return [_score(model, placed, example, reduction) for example in batch]
 
         note = "each layer's gradient of an example is made a unit long: no derivative, a cosine"
         return PreparedEngine(score, (note,))

@@ -43,9 +43,10 @@ class PerExample:
         sample: Sequence[TokenizedExample],
     ) -> PreparedEngine:
         """Choose the kernels; see `Engine`."""
+        placed = direction.to(model.device)
 
         def score(batch: Sequence[TokenizedExample]) -> list[ExampleScore]:
-            return [self._score(model, direction, example, reduction) for example in batch]
+            return [self._score(model, placed, example, reduction) for example in batch]
 
         return PreparedEngine(score, kernel_notes(model) if self.tokens else ())
 
