@@ -19,8 +19,8 @@ from gradshield.models.prompts import prompt_token_ids
 
 LEAST_PREFIX = 8
 """Shared tokens from which on the extra pass over the prefix pays."""
-MOST_LOGITS = 2**24
-"""Logits that are held at a time: 64 MiB in float32."""
+MOST_LOGITS = 2**22
+"""Logits that are made at a time: 16 MiB in float32, and in derivatives several times that."""
 
 
 def response_token_losses(
