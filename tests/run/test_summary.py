@@ -58,6 +58,12 @@ def test_it_says_what_was_decided_and_why(folder: RunFolder) -> None:
     assert "- engine: jvp: as asked; a note\n- **Off by 2 %.**" in text
 
 
+def test_a_run_from_before_engines_were_recorded_has_a_summary_too(folder: RunFolder) -> None:
+    folder.engine.unlink()
+    write_summary(RunConfig(data_path="data.jsonl"), folder)
+    assert "- engine:" not in folder.summary.read_text(encoding="utf-8")
+
+
 def test_highest_rows_come_first_with_their_outcome(folder: RunFolder) -> None:
     write_summary(RunConfig(data_path="data.jsonl"), folder)
     table = [

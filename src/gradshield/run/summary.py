@@ -83,6 +83,8 @@ def _place(entry: dict[str, Any]) -> str:
 
 
 def _engine(folder: RunFolder) -> str:
+    if not folder.engine.is_file():  # a run of an earlier version
+        return ""
     chosen = json.loads(folder.engine.read_text(encoding="utf-8"))
     warning = "" if chosen["warning"] is None else f"\n- **{chosen['warning']}**"
     return f"\n- engine: {'; '.join(chosen['notes'])}" + warning
