@@ -86,6 +86,19 @@ def _through(layer: Callable[[Tensor], Tensor], bias: Tensor | None, inputs: Ten
 
 
 @contextmanager
+def replaced_weights(weights: Sequence[Weight], tensors: Iterable[Tensor]) -> Iterator[None]:
+    """Let modules use other tensors for their weights, and put the parameters back afterwards."""
+    originals = [weight.tensor for weight in weights]
+    try:
+        for weight, tensor in zip(weights, tensors, strict=True):
+            weight.module._parameters[weight.attribute] = tensor
+        yield
+    finally:
+        for weight, original in zip(weights, originals, strict=True):
+            weight.module._parameters[weight.attribute] = original
+
+
+@contextmanager
 def replaced_forward(module: Any, forward: Callable[..., Any]) -> Iterator[None]:
     """Let a module compute something else, and put its own way back afterwards."""
     own = module.__dict__.get("forward")

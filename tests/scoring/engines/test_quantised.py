@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 import torch
 from transformers import AutoModelForCausalLM, BitsAndBytesConfig, PreTrainedModel
@@ -16,6 +15,7 @@ from gradshield.scoring.engines import default_engine
 from gradshield.scoring.engines.finite_difference import FiniteDifference
 from gradshield.scoring.engines.jvp import ForwardMode
 from gradshield.scoring.engines.per_example import PerExample
+from tests.scoring.engines.test_engines import fihs, relative_error
 from tests.tiny_models import mixed_examples, save_tiny_model, tiny_llama
 
 pytest.importorskip("bitsandbytes", reason="no bitsandbytes on this platform")
@@ -32,15 +32,6 @@ def quantised(folder: Path, **settings: Any) -> PreTrainedModel:
         device_map="cpu",
     )
     return model.eval()
-
-
-def fihs(engine: Any, model: PreTrainedModel, direction: Direction) -> np.ndarray:
-    prepared = engine.prepare(model, direction, "mean", mixed_examples())
-    return np.array([score.fihs for score in prepared.score(mixed_examples())])
-
-
-def relative_error(found: np.ndarray, expected: np.ndarray) -> float:
-    return float(np.sqrt(np.mean((found - expected) ** 2) / np.mean(expected**2)))
 
 
 def dequantised(model: PreTrainedModel) -> PreTrainedModel:

@@ -69,6 +69,7 @@ class Case:
         examples: The rows, in the order of the file.
         results: One entry a method.
         scores: FIHS by method, in the order of the rows.
+        tokens: Scores with token contributions, by row, of the last engine that tells them.
     """
 
     name: str
@@ -172,8 +173,7 @@ def compare(case: Case, progress: Progress, peers: dict[str, Peer]) -> None:
     for result in case.results:
         found = case.scores.get(result["method"])
         if found is not None:
-            result["spearman"] = float(spearmanr(expected, found).statistic)
-            result["relative_error"] = _relative_error(found, expected)
+            result |= _agreement(found, expected)
 
 
 @torch.inference_mode()
@@ -248,23 +248,19 @@ def _time_peer(case: Case, name: str, peer: Peer, progress: Progress) -> None:
         case.scores[name] = np.array(scores)
 
 
-def _relative_error(found: Any, expected: Any) -> float:
-    """Root mean square of the differences over that of the expected values."""
-    return float(np.sqrt(np.mean((found - expected) ** 2) / np.mean(expected**2)))
+def _agreement(found: Any, expected: Any) -> dict[str, float]:
+    """Rank correlation, and the root mean square of the differences over that of the expected."""
+    error = np.sqrt(np.mean((found - expected) ** 2) / np.mean(expected**2))
+    return {"spearman": float(spearmanr(expected, found).statistic), "relative_error": float(error)}
 
 
 def _half_precision(case: Case, progress: Progress) -> None:
     """How the exact engine ranks in bfloat16, against the oracle in float32."""
     half = load_model(DEFAULT_MODEL, dtype="bfloat16", device="cpu")
     halved = Case(case.name, half, case.direction, case.examples, case.results)
-    expected = case.scores[ORACLE]
     _time_engine(halved, EXACT, ENGINES[EXACT], progress)
-    found = halved.scores[EXACT]
-    case.results[-1] |= {
-        "method": f"{EXACT} in bfloat16",
-        "spearman": float(spearmanr(expected, found).statistic),
-        "relative_error": _relative_error(found, expected),
-    }
+    agreement = _agreement(halved.scores[EXACT], case.scores[ORACLE])
+    case.results[-1] |= {"method": f"{EXACT} in bfloat16", **agreement}
 
 
 def _growth(

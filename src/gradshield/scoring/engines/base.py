@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
+from torch import Tensor
 from transformers import PreTrainedModel
 
 from gradshield.data.tokenization import TokenizedExample
@@ -45,6 +46,11 @@ class ExampleScore:
     fihs: float
     loss: float
     token_fihs: tuple[float, ...] | None = None
+
+    @classmethod
+    def of_tokens(cls, row: int, tokens: Tensor, loss: float) -> ExampleScore:
+        """The score that the contributions of the response tokens, [response tokens], sum to."""
+        return cls(row, float(tokens.sum()), loss, tuple(tokens.tolist()))
 
 
 ScoreBatch = Callable[[Sequence[TokenizedExample]], list[ExampleScore]]

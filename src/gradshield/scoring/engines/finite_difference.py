@@ -23,7 +23,7 @@ from gradshield.data.tokenization import TokenizedExample
 from gradshield.errors import UserError
 from gradshield.models.layers import Weight, split_blocks
 from gradshield.models.likelihood import response_token_losses
-from gradshield.models.open_weights import open_weights, replaced_forward
+from gradshield.models.open_weights import open_weights, replaced_forward, replaced_weights
 from gradshield.probes.direction import Direction
 from gradshield.probes.prompt_sets import spread
 from gradshield.scoring.engines.base import (
@@ -156,12 +156,7 @@ def _difference(
     row: int, above: Tensor, below: Tensor, step: float, reduction: Reduction
 ) -> ExampleScore:
     tokens = (below - above) / (2 * step * divisor(reduction, len(above)))
-    return ExampleScore(
-        row=row,
-        fihs=float(tokens.sum()),
-        loss=float((above + below).mean() / 2),
-        token_fihs=tuple(tokens.tolist()),
-    )
+    return ExampleScore.of_tokens(row, tokens, float((above + below).mean() / 2))
 
 
 @contextmanager
@@ -195,24 +190,12 @@ def _each_version(
         halves = zip(*(value.chunk(2) for value in inputs), strict=True)
         outputs = []
         for half, sign in zip(halves, (1, -1), strict=True):
-            with _moved(parts, sign * alpha):
+            moved = (torch.add(w.tensor, part, alpha=sign * alpha) for w, part in parts)
+            with replaced_weights([weight for weight, _ in parts], moved):
                 outputs.append(apply(*half))
         return torch.cat(outputs)
 
     return forward
-
-
-@contextmanager
-def _moved(parts: Sequence[tuple[Weight, Tensor]], alpha: float) -> Iterator[None]:
-    originals = [weight.tensor for weight, _ in parts]
-    try:
-        for weight, part in parts:
-            moved = torch.add(weight.tensor, part, alpha=alpha)
-            weight.module._parameters[weight.attribute] = moved
-        yield
-    finally:
-        for (weight, _), original in zip(parts, originals, strict=True):
-            weight.module._parameters[weight.attribute] = original
 
 
 def _doubling(model: PreTrainedModel, names: Sequence[str]) -> list[Any]:

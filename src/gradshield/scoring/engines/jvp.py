@@ -8,8 +8,7 @@ tangent, and the pass is a plain one.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -19,9 +18,8 @@ from transformers import PreTrainedModel
 
 from gradshield.data.tokenization import TokenizedExample
 from gradshield.errors import UserError
-from gradshield.models.layers import Weight
 from gradshield.models.likelihood import response_token_losses
-from gradshield.models.open_weights import open_weights
+from gradshield.models.open_weights import open_weights, replaced_weights
 from gradshield.probes.direction import Direction
 from gradshield.scoring.engines.base import (
     ExampleScore,
@@ -94,13 +92,17 @@ def _losses_and_changes(
     model: PreTrainedModel, tangents: Mapping[str, Tensor], batch: Sequence[TokenizedExample]
 ) -> list[tuple[Tensor, Tensor | None]]:
     """Of each example, the losses of its response tokens and their derivatives."""
+    make: Any = forward_ad.make_dual
+    unpack: Any = forward_ad.unpack_dual
     with (
         differentiable_kernels(model),
         open_weights(model, tangents) as weights,
         forward_ad.dual_level(),
-        _dual(weights, tangents.values()),
+        replaced_weights(
+            weights,
+            [make(w.tensor, part) for w, part in zip(weights, tangents.values(), strict=True)],
+        ),
     ):
-        unpack: Any = forward_ad.unpack_dual
         return [tuple(unpack(losses)) for losses in response_token_losses(model, batch)]
 
 
@@ -114,23 +116,4 @@ def _example_score(
     # A layer that the model does not run leaves no tangent.
     change = torch.zeros_like(losses) if change is None else change
     tokens = -change.double() / (length * divisor(reduction, len(losses)))
-    return ExampleScore(
-        row=example.row,
-        fihs=float(tokens.sum()),
-        loss=float(losses.mean()),
-        token_fihs=tuple(tokens.tolist()),
-    )
-
-
-@contextmanager
-def _dual(weights: Sequence[Weight], tangents: Iterable[Tensor]) -> Iterator[None]:
-    """Let the weights be dual numbers inside a dual level."""
-    originals = [weight.tensor for weight in weights]
-    make: Any = forward_ad.make_dual
-    try:
-        for weight, original, tangent in zip(weights, originals, tangents, strict=True):
-            weight.module._parameters[weight.attribute] = make(original, tangent)
-        yield
-    finally:
-        for weight, original in zip(weights, originals, strict=True):
-            weight.module._parameters[weight.attribute] = original
+    return ExampleScore.of_tokens(example.row, tokens, float(losses.mean()))
