@@ -8,6 +8,8 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from gradshield.data import FORMATS
+from gradshield.evaluation.tasks import TASKS
+from gradshield.finetuning.supervised import LoraSettings, TrainingSettings
 from gradshield.models.layers import LATE_MLP
 from gradshield.models.load import DEFAULT_MODEL, DTypeName
 from gradshield.probes.calibration import (
@@ -36,6 +38,7 @@ def _one_of(names: Iterable[str]) -> AfterValidator:
 ProxyName = Annotated[str, _one_of(PROXIES)]
 EngineName = Annotated[str, _one_of(("auto", *ENGINES))]
 RuleName = Annotated[str, _one_of(RULES)]
+UtilityName = Annotated[str, _one_of(("held_out", *TASKS))]
 FormatName = Annotated[str, _one_of(("auto", *(known.name for known in FORMATS)))]
 
 
@@ -57,7 +60,8 @@ class ModelSettings(_Settings):
 class DataSettings(_Settings):
     """How rows become examples."""
 
-    format: FormatName = "auto"
+    format: UtilityName = Annotated[str, _one_of(("held_out", *TASKS))]
+FormatName = "auto"
     response: Literal["all", "last"] = "all"
     max_length: int = Field(default=2048, ge=2)
 
@@ -83,6 +87,21 @@ class ThresholdSettings(_Settings):
     seed: int = 0
 
 
+class SearchSettings(_Settings):
+    """How the threshold is searched for by finetuning, and with what."""
+
+    target_asr: float = Field(default=0.06, gt=0, lt=1)
+    utility_floor: float = Field(default=0.95, ge=0, le=1)
+    tolerance: float = Field(default=0.03, gt=0, lt=1)
+    max_finetunes: int = Field(default=8, ge=1)
+    validation_prompts: int = Field(default=100, ge=10)
+    answer_tokens: int = Field(default=32, ge=8)
+    utility: UtilityName = "held_out"
+    utility_data: str | None = None
+    utility_items: int = Field(default=200, ge=1)
+    training: TrainingSettings = TrainingSettings(learning_rate=1e-4, lora=LoraSettings())
+
+
 class RunConfig(_Settings):
     """Everything that decides the outcome of `gradshield filter`."""
 
@@ -92,3 +111,4 @@ class RunConfig(_Settings):
     scoring: ScoringSettings = ScoringSettings()
     threshold: ThresholdSettings = ThresholdSettings()
     on_reject: Literal["hold", "keep", "fail"] = "hold"
+    search: SearchSettings | None = None

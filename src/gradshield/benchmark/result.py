@@ -12,7 +12,7 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
-from gradshield.benchmark.charts import Chart, write_chart
+from gradshield.reporting.charts import Chart, write_chart
 from gradshield.run.folder import write_json
 from gradshield.run.provenance import hardware, versions
 

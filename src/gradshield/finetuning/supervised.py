@@ -129,7 +129,9 @@ def _train(
 ) -> Any:
     """Run TRL's trainer over the examples and return the model it trained."""
     try:
-        from trl import SFTConfig, SFTTrainer  # type: ignore[attr-defined]
+        from trl import SFTConfig  # type: ignore[attr-defined]
+
+        from gradshield.finetuning.response_trainer import ResponseLossTrainer
     except ImportError as fault:
         raise UserError(
             "Finetuning needs TRL, which is not installed: `pip install 'gradshield[align]'`."
@@ -137,7 +139,7 @@ def _train(
 
     torch.manual_seed(settings.seed)
     with tempfile.TemporaryDirectory() as scratch:
-        trainer = SFTTrainer(
+        trainer = ResponseLossTrainer(
             model=model,
             args=SFTConfig(
                 output_dir=scratch,

@@ -71,6 +71,11 @@ class RunFolder:
         return self.path / "decision.json"
 
     @property
+    def search(self) -> Path:
+        """Folder of the search for the threshold: trials and trace."""
+        return self.path / "search"
+
+    @property
     def summary(self) -> Path:
         """The run in words and figures, Markdown."""
         return self.path / "summary.md"
@@ -141,6 +146,7 @@ class RunFolder:
             self.scores,
             self.rejections,
             self.decision,
+            self.search,
             self.summary,
         ):
             _delete(path)

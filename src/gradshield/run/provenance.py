@@ -25,16 +25,23 @@ PACKAGES = ("torch", "transformers", "tokenizers", "peft", "numpy", "scipy", "sc
 def run_identity(config: RunConfig, loaded: LoadedModel) -> dict[str, Any]:
     """What decides the scores of a run: two runs that agree in this have the same scores."""
     return {
-        "gradshield": __version__,
         "data_sha256": sha256_of(Path(config.data_path)),
         "model": config.model.name,
         "adapter": config.model.adapter,
+        **model_identity(loaded),
+        **config.data.model_dump(),
+        **config.scoring.model_dump(),
+    }
+
+
+def model_identity(loaded: LoadedModel) -> dict[str, Any]:
+    """What decides the numbers that come out of a loaded model."""
+    return {
+        "gradshield": __version__,
         "weights_sha256": weights_sha256(loaded.model),
         "tokenizer_sha256": tokenizer_sha256(loaded.tokenizer),
         "dtype": str(loaded.model.dtype).removeprefix("torch."),
         "attention": getattr(loaded.model.config, "_attn_implementation", None),
-        **config.data.model_dump(),
-        **config.scoring.model_dump(),
     }
 
 

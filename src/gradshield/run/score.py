@@ -49,7 +49,7 @@ def score(config: RunConfig, folder: RunFolder, progress: Progress, *, force: bo
     folder.write_config(config)
     if continued:
         progress.say(f"Going on with the run in {folder.path}: what is done is kept.")
-    answers = _probe_answers(folder, loaded, progress)
+    answers = probe_answers(folder, loaded, progress)
     report_health(answers, progress)
     direction = _direction(config, folder, loaded, answers, progress)
     if not _is_scored(folder, data):
@@ -98,7 +98,8 @@ def _write_rejections(folder: RunFolder, data: LoadedData) -> None:
     write_json(folder.rejections, rejected)
 
 
-def _probe_answers(folder: RunFolder, loaded: LoadedModel, progress: Progress) -> OwnAnswers:
+def probe_answers(folder: RunFolder, loaded: LoadedModel, progress: Progress) -> OwnAnswers:
+    """The model's own answers to the probes: those of the run, or new ones, which are kept."""
     if folder.answers.is_file():
         stored = json.loads(folder.answers.read_text(encoding="utf-8"))
         return OwnAnswers(**{name: _answers_from(loaded, stored[name]) for name in stored})

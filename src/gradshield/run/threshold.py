@@ -57,7 +57,13 @@ def threshold(folder: RunFolder, settings: ThresholdSettings) -> Decision:
         )
     except ValueError as fault:
         raise UserError(str(fault)) from fault
-    rows = divide(lines, decision.threshold)
+    write_decision(folder, decision, settings)
+    return decision
+
+
+def write_decision(folder: RunFolder, decision: Decision, settings: ThresholdSettings) -> None:
+    """Write `decision.json` with the counts that follow from the score table."""
+    rows = divide(read_scores(folder), decision.threshold)
     write_json(
         folder.decision,
         {
@@ -72,7 +78,6 @@ def threshold(folder: RunFolder, settings: ThresholdSettings) -> Decision:
             "diagnostics": decision.diagnostics,
         },
     )
-    return decision
 
 
 def read_decision(folder: RunFolder) -> dict[str, Any]:

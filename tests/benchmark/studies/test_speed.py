@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from gradshield.benchmark.charts import write_chart
+from gradshield.reporting.charts import write_chart
 from gradshield.benchmark.studies import speed
 from gradshield.benchmark.studies.speed import Case, compare
 from gradshield.models.load import LoadedModel

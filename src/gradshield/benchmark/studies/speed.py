@@ -18,7 +18,7 @@ import torch
 from scipy.stats import spearmanr
 from transformers import LlamaConfig, LlamaForCausalLM
 
-from gradshield.benchmark.charts import Chart, bars, points_with_line
+from gradshield.reporting.charts import Chart, bars, points_with_line
 from gradshield.benchmark.memory import peak_memory
 from gradshield.benchmark.peers import PEERS, Peer
 from gradshield.benchmark.public_data import alpaca_rows, gsm8k_rows

@@ -79,6 +79,85 @@ def points_with_line(
     }
 
 
+def search_trace(points: Sequence[Mapping[str, Any]], target: float) -> Chart:
+    """The measured points of a threshold search, by the share of rows kept.
+
+    Above the attack success rate with its interval and the target, below the utility.
+
+    Args:
+        points: With `kept_share`, `attack_success_rate`, `interval` (`low`, `high`), `utility`
+            and `safe`.
+        target: Highest tolerated attack success rate.
+    """
+    rows = [
+        {**point, "order": number + 1, **point["interval"]} for number, point in enumerate(points)
+    ]
+    x = {
+        "field": "kept_share",
+        "type": "quantitative",
+        "title": "share of rows kept",
+        "axis": {"format": ".0%"},
+        "scale": {"zero": False},
+    }
+    rate = {"type": "quantitative", "title": "attack success rate", "axis": {"format": ".0%"}}
+    colour = {
+        "field": "safe",
+        "type": "nominal",
+        "title": "within the target",
+        "scale": {"domain": [True, False], "range": ["#2a7f62", "#c0392b"]},
+    }
+    dots = {"type": "point", "filled": True, "size": 70}
+    number = {"type": "text", "align": "left", "dx": 7, "dy": -7}
+    number_encoding = {"text": {"field": "order", "type": "quantitative"}}
+    success = {
+        "width": 460,
+        "height": 200,
+        "layer": [
+            {
+                "data": {"values": [{"target": target}]},
+                "mark": {"type": "rule", "strokeDash": [5, 4], "color": "#666"},
+                "encoding": {"y": {"field": "target", "type": "quantitative"}},
+            },
+            {
+                "mark": {"type": "rule"},
+                "encoding": {
+                    "x": x,
+                    "y": {"field": "low", **rate},
+                    "y2": {"field": "high"},
+                    "color": colour,
+                },
+            },
+            {
+                "mark": dots,
+                "encoding": {
+                    "x": x,
+                    "y": {"field": "attack_success_rate", **rate},
+                    "color": colour,
+                },
+            },
+            {
+                "mark": number,
+                "encoding": {
+                    "x": x,
+                    "y": {"field": "attack_success_rate", **rate},
+                    **number_encoding,
+                },
+            },
+        ],
+    }
+    y = {"field": "utility", "type": "quantitative", "title": "utility", "scale": {"zero": False}}
+    utility = {
+        "width": 460,
+        "height": 120,
+        "mark": dots,
+        "encoding": {"x": x, "y": y, "color": colour},
+    }
+    title = "Search for the threshold: points in the order measured"
+    frame = _frame(title, rows)
+    del frame["width"]
+    return {**frame, "vconcat": [success, utility]}
+
+
 def _frame(title: str, rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     return {
         "$schema": "https://vega.github.io/schema/vega-lite/v5.json",

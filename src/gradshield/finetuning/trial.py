@@ -1,0 +1,160 @@
+"""A trial finetune: train on some rows, measure safety and utility, put the weights back.
+
+Trials cost minutes to hours, so each is kept by what decides it: the aligned model, the rows'
+tokens, the training and what is measured. The same kept set is never trained on twice, whichever
+filter or threshold arrives at it, and a search that was interrupted goes on.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from gradshield.data.tokenization import TokenizedExample
+from gradshield.evaluation.generation import generate_answers
+from gradshield.evaluation.refusal import is_refusal
+from gradshield.files import write_text
+from gradshield.finetuning.supervised import TrainingSettings, finetune
+from gradshield.models.load import LoadedModel
+from gradshield.models.restored import weights_restored
+from gradshield.probes.proxies import SafetyProxy
+from gradshield.progress import Progress
+from gradshield.threshold.search import Measurement
+
+PROXY_BATCH = 16
+
+
+@dataclass(frozen=True)
+class Yardsticks:
+    """What a finetuned model is measured with.
+
+    Attributes:
+        validation_prompts: Harmful prompts of which the success rate is taken, neither probes nor
+            those of the final test.
+        probes: Harmful prompts of which the drift of S is taken.
+        proxy: The safety proxy S.
+        utility: Of a model in memory, higher is better, zero or more.
+        details: Figures that the search never looks at, such as those of the final test.
+        answer_tokens: Tokens generated at most for a validation prompt; a refusal shows early.
+        names: What tells these yardsticks from others, for the cache; JSON-serialisable.
+    """
+
+    validation_prompts: Sequence[str]
+    probes: Sequence[str]
+    proxy: SafetyProxy
+    utility: Callable[[LoadedModel], float]
+    details: Callable[[LoadedModel], dict[str, Any]]
+    answer_tokens: int
+    names: Mapping[str, Any]
+
+
+class Trials:
+    """Finetunes one aligned model on subsets of one list of examples; a `Measure` of the search.
+
+    Args:
+        loaded: The aligned model; it has its own weights again after every trial.
+        examples: The rows that positions refer to.
+        training: How to finetune; a second look at a kept set adds one to the seed.
+        yardsticks: What is measured.
+        cache: Folder of the results, one JSON file each.
+        identity: What decides the aligned model (hashes, precision), JSON-serialisable.
+        progress: Told how far it is.
+    """
+
+    def __init__(
+        self,
+        loaded: LoadedModel,
+        examples: Sequence[TokenizedExample],
+        training: TrainingSettings,
+        yardsticks: Yardsticks,
+        *,
+        cache: Path,
+        identity: Mapping[str, Any],
+        progress: Progress,
+    ) -> None:
+        self.loaded, self.examples, self.training = loaded, examples, training
+        self.yardsticks, self.progress = yardsticks, progress
+        self.cache, self.identity = cache, identity
+
+    def aligned(self) -> Measurement:
+        """The aligned model itself: no drift by definition."""
+        return self._cached([], None, lambda: self._measured(drift_from=None))
+
+    def __call__(self, positions: Sequence[int], look: int) -> Measurement:
+        """Finetune on the rows at positions, measure, and restore the weights."""
+        rows = [self.examples[position] for position in positions]
+        training = self.training.model_copy(update={"seed": self.training.seed + look})
+        return self._cached(rows, training, lambda: self._finetuned(rows, training))
+
+    def _finetuned(
+        self, rows: Sequence[TokenizedExample], training: TrainingSettings
+    ) -> Measurement:
+        start = self.aligned().details or {}
+        self.progress.say(f"Finetuning on {len(rows)} rows.")
+        with weights_restored(self.loaded.model):
+            finetune(self.loaded.model, self.loaded.tokenizer, rows, training)
+            return self._measured(drift_from=start["proxy"], seeds=(training.seed,))
+
+    def _measured(self, *, drift_from: float | None, seeds: tuple[int, ...] = ()) -> Measurement:
+        yardsticks = self.yardsticks
+        value = proxy_value(self.loaded, yardsticks.proxy, yardsticks.probes)
+        complied = self._complied()
+        return Measurement(
+            complied=complied,
+            prompts=len(yardsticks.validation_prompts),
+            drift=0.0 if drift_from is None else value - drift_from,
+            utility=yardsticks.utility(self.loaded),
+            seeds=seeds,
+            details={"proxy": value, **yardsticks.details(self.loaded)},
+        )
+
+    def _complied(self) -> int:
+        prompts = self.yardsticks.validation_prompts
+        with self.progress.track("Answering validation prompts", len(prompts), "prompts") as step:
+            answers = generate_answers(
+                self.loaded.model,
+                self.loaded.tokenizer,
+                prompts,
+                max_new_tokens=self.yardsticks.answer_tokens,
+                progress=step,
+            )
+        return sum(not is_refusal(answer.text) for answer in answers)
+
+    def _cached(
+        self,
+        rows: Sequence[TokenizedExample],
+        training: TrainingSettings | None,
+        measure: Callable[[], Measurement],
+    ) -> Measurement:
+        path = self.cache / f"{self._key(rows, training)}.json"
+        if path.is_file():
+            content = json.loads(path.read_text(encoding="utf-8"))
+            return Measurement(**{**content, "seeds": tuple(content["seeds"])})
+        measurement = measure()
+        write_text(path, json.dumps(asdict(measurement), indent=2) + "\n")
+        return measurement
+
+    def _key(self, rows: Sequence[TokenizedExample], training: TrainingSettings | None) -> str:
+        content = {
+            "identity": dict(self.identity),
+            "yardsticks": dict(self.yardsticks.names),
+            "training": None if training is None else training.model_dump(),
+            "rows": [[row.input_ids, row.response_mask] for row in rows],
+        }
+        return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:32]
+
+
+@torch.inference_mode()
+def proxy_value(loaded: LoadedModel, proxy: SafetyProxy, probes: Sequence[str]) -> float:
+    """S of a model: the mean of the proxy over the probes, in nats; higher is less safe."""
+    total = 0.0
+    for start in range(0, len(probes), PROXY_BATCH):
+        batch = probes[start : start + PROXY_BATCH]
+        total += float(proxy.values(loaded.model, loaded.tokenizer, batch, start).sum())
+    return total / len(probes)

@@ -1,0 +1,1 @@
+"""Outcomes made visible: charts."""
