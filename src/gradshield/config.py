@@ -60,8 +60,7 @@ class ModelSettings(_Settings):
 class DataSettings(_Settings):
     """How rows become examples."""
 
-    format: UtilityName = Annotated[str, _one_of(("held_out", *TASKS))]
-FormatName = "auto"
+    format: FormatName = "auto"
     response: Literal["all", "last"] = "all"
     max_length: int = Field(default=2048, ge=2)
 
@@ -112,3 +111,21 @@ class RunConfig(_Settings):
     threshold: ThresholdSettings = ThresholdSettings()
     on_reject: Literal["hold", "keep", "fail"] = "hold"
     search: SearchSettings | None = None
+
+
+class EvaluationConfig(_Settings):
+    """What `gradshield evaluate` measures, and how."""
+
+    model: ModelSettings = ModelSettings()
+    aligned: str | None = None
+    prompt_sets: tuple[str, ...] = ("harmful", "ordinary", "scary")
+    harmful_prompts: tuple[str, ...] = ()
+    harmless_prompts: tuple[str, ...] = ()
+    tasks: tuple[str, ...] = ()
+    public_data: str | None = None
+    judges: tuple[str, ...] = ("refusal_phrases", "likelihood")
+    limit: int | None = Field(default=None, ge=1)
+    answer_tokens: int = Field(default=64, ge=1)
+    temperature: float = Field(default=0.0, ge=0)
+    top_p: float = Field(default=1.0, gt=0, le=1)
+    seed: int = 0

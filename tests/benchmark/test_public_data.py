@@ -11,16 +11,14 @@ import pytest
 
 from gradshield.benchmark.public_data import (
     TASKS,
-    PublicPrompt,
     advbench_openers,
-    attack_prompts,
     labelled_rows,
     task_rows,
     task_test_rows,
-    xstest_safe,
 )
 from gradshield.data import Conversation, Message
 from gradshield.errors import UserError
+from gradshield.evaluation.prompt_sets import PublicPrompt, attack_prompts, xstest_safe
 
 
 def _write(folder: Path, name: str, text: str) -> None:

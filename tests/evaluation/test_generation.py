@@ -4,7 +4,7 @@ import pytest
 import torch
 from transformers import LlamaForCausalLM
 
-from gradshield.evaluation.generation import end_of_turn_ids, generate_answers
+from gradshield.evaluation.generation import Sampling, end_of_turn_ids, generate_answers
 from gradshield.models.prompts import prompt_token_ids
 from tests.tiny_models import chat_tokenizer, tiny_gpt2, tiny_llama
 
@@ -104,3 +104,21 @@ def test_all_configured_ends_of_turn_count_with_the_tokenizers_own(
     model.generation_config.eos_token_id = configured
     own = chat_tokenizer().eos_token_id
     assert end_of_turn_ids(model, chat_tokenizer()) == expected | {own}
+
+
+def drawn(sampling: Sampling | None) -> list[tuple[int, ...]]:
+    answers = generate_answers(
+        tiny_llama(), chat_tokenizer(), PROMPTS, max_new_tokens=LIMIT, sampling=sampling
+    )
+    return [answer.token_ids for answer in answers]
+
+
+def test_samples_depend_on_the_seed_alone() -> None:
+    assert drawn(Sampling(seed=1)) == drawn(Sampling(seed=1))
+    assert drawn(Sampling(seed=1)) != drawn(Sampling(seed=2))
+    assert drawn(Sampling(seed=1)) != drawn(None)
+
+
+@pytest.mark.parametrize("sampling", [Sampling(temperature=1e-4), Sampling(top_p=1e-6)])
+def test_samples_of_the_likeliest_tokens_alone_are_greedy_answers(sampling: Sampling) -> None:
+    assert drawn(sampling) == drawn(None)

@@ -23,6 +23,7 @@ from gradshield.finetuning.supervised import TrainingSettings
 from gradshield.models import load_model
 from gradshield.models.layers import block_linear_layers
 from gradshield.models.load import LoadedModel
+from gradshield.models.restored import linear_weights, restore
 from gradshield.probes.prompt_sets import Prompt, PromptSet, Split
 from gradshield.progress import Silent
 from tests.tiny_models import (
@@ -180,7 +181,7 @@ def test_a_model_with_conv1d_layers_can_be_aligned(tmp_path: Path) -> None:
 
 def test_other_files_are_never_wiped_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "thesis.txt").touch()
-    monkeypatch.setattr(align_module, "finetune", lambda *args: pytest.fail("trained first"))
+    monkeypatch.setattr(align_module, "finetune", lambda *_, **__: pytest.fail("trained first"))
     with pytest.raises(UserError, match="is no adapter folder: name another --out"):
         align(tiny_loaded(), small_recipe(), tmp_path, Silent())
     assert (tmp_path / "thesis.txt").exists()
@@ -188,9 +189,9 @@ def test_other_files_are_never_wiped_out(tmp_path: Path, monkeypatch: pytest.Mon
 
 def test_weights_come_back_after_the_first_stage() -> None:
     model = tiny_loaded().model
-    kept = align_module._weights(model)
+    kept = linear_weights(model)
     with torch.no_grad():
         for layer in block_linear_layers(model).values():
             layer.weight.add_(1.0)
-    align_module._restore(model, kept)
+    restore(model, kept)
     assert same_weights(model, snapshot(tiny_loaded().model))

@@ -1,10 +1,16 @@
 from __future__ import annotations
 
+import json
 import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from pydantic import ValidationError
+from transformers import TrainerCallback
 
 from gradshield.data.tokenization import TokenizedExample
 from gradshield.errors import UserError
@@ -12,6 +18,8 @@ from gradshield.finetuning.supervised import (
     LoraSettings,
     TrainingSettings,
     finetune,
+    last_checkpoint,
+    train,
     training_order,
 )
 from gradshield.models.layers import block_linear_layers
@@ -133,3 +141,157 @@ def test_a_missing_trl_is_a_user_error(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "trl", None)
     with pytest.raises(UserError, match=r"pip install 'gradshield\[align\]'"):
         finetune(tiny_llama(), chat_tokenizer(), EXAMPLES, WHOLE)
+
+
+class StopAt(TrainerCallback):
+    """An interrupt in the middle of a training, as Ctrl-C would make it."""
+
+    def __init__(self, step: int) -> None:
+        self.step = step
+
+    def on_step_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        if state.global_step == self.step:
+            raise KeyboardInterrupt
+
+
+class Recorded:
+    """A progress that keeps what it is told."""
+
+    def __init__(self) -> None:
+        self.lines: list[str] = []
+        self.total, self.done = 0, 0
+
+    def say(self, line: str) -> None:
+        self.lines.append(line)
+
+    def warn(self, line: str) -> None:
+        raise AssertionError(line)
+
+    @contextmanager
+    def track(self, label: str, total: int, unit: str) -> Iterator[Callable[[int], None]]:
+        assert (label, unit) == ("Finetuning", "steps")
+        self.total = total
+
+        def advance(count: int) -> None:
+            self.done += count
+
+        yield advance
+
+
+# Five steps: two rows a step, two and a half steps an epoch.
+RESUMED = TrainingSettings(
+    learning_rate=1e-2, epochs=2, batch_size=2, micro_batch_size=1, warmup_steps=2, save_every=2
+)
+FIVE = [*EXAMPLES, chat_example(4, "Spell cat", "c, a, t")]
+
+
+@pytest.mark.parametrize("lora", [None, LoraSettings(rank=2, alpha=4)], ids=["whole", "lora"])
+def test_an_interrupted_training_ends_with_the_same_weights(
+    tmp_path: Path, lora: LoraSettings | None
+) -> None:
+    settings = RESUMED.model_copy(update={"lora": lora})
+    never = train(tiny_llama(), chat_tokenizer(), FIVE, settings)
+    with pytest.raises(KeyboardInterrupt):
+        train(
+            tiny_llama(),
+            chat_tokenizer(),
+            FIVE,
+            settings,
+            callbacks=[StopAt(3)],
+            checkpoints=tmp_path,
+        )
+    assert last_checkpoint(tmp_path) == tmp_path / "checkpoint-2"
+    progress = Recorded()
+    resumed = train(
+        tiny_llama(), chat_tokenizer(), FIVE, settings, progress=progress, checkpoints=tmp_path
+    )
+    assert (never.first_step, resumed.first_step) == (0, 2)
+    assert (progress.done, progress.total) == (5, 5)
+    assert resumed.losses == never.losses
+    assert len(never.losses) == 5
+    assert same_weights(resumed.model, snapshot(never.model))
+
+
+def test_only_the_last_checkpoint_is_kept_and_half_written_ones_are_passed_over(
+    tmp_path: Path,
+) -> None:
+    assert last_checkpoint(tmp_path) is None
+    train(tiny_llama(), chat_tokenizer(), FIVE, RESUMED, checkpoints=tmp_path)
+    assert [path.name for path in tmp_path.glob("checkpoint-*")] == ["checkpoint-5"]
+    for name, state in (("checkpoint-12", None), ("checkpoint-13", '{"global_st')):
+        (tmp_path / name).mkdir()
+        if state is not None:
+            (tmp_path / name / "trainer_state.json").write_text(state)
+    (tmp_path / "checkpoint-best").mkdir()
+    assert last_checkpoint(tmp_path) == tmp_path / "checkpoint-5"
+    state = json.loads((tmp_path / "checkpoint-5" / "trainer_state.json").read_text())
+    assert state["global_step"] == 5
+
+
+def test_a_training_that_was_done_but_for_its_result_trains_no_step_more(tmp_path: Path) -> None:
+    done = train(tiny_llama(), chat_tokenizer(), FIVE, RESUMED, checkpoints=tmp_path)
+    again = train(tiny_llama(), chat_tokenizer(), FIVE, RESUMED, checkpoints=tmp_path)
+    assert again.first_step == 5
+    assert again.losses == done.losses
+    assert same_weights(again.model, snapshot(done.model))
+
+
+def test_only_our_own_progress_is_shown(
+    capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from datasets.utils import are_progress_bars_disabled
+
+    module = sys.modules["datasets.utils.tqdm"]
+    monkeypatch.setattr(module, "HF_DATASETS_DISABLE_PROGRESS_BARS", None)
+    monkeypatch.setattr(module, "_hf_datasets_progress_bars_disabled", False)
+    progress = Recorded()
+    finetune(tiny_llama(), chat_tokenizer(), FIVE, RESUMED, progress=progress)
+    assert not are_progress_bars_disabled()
+    assert (progress.done, progress.total) == (5, 5)
+    [line] = progress.lines
+    assert line.startswith("Mean loss of a response token: ")
+    shown = capfd.readouterr()
+    assert shown.out == ""
+    assert "it/s" not in shown.err
+    assert "examples/s" not in shown.err
+
+
+def test_the_losses_are_those_of_the_steps_before_they_are_taken() -> None:
+    settings = RESUMED.model_copy(update={"epochs": 1, "batch_size": 5, "micro_batch_size": 5})
+    trained = train(tiny_llama(), chat_tokenizer(), FIVE, settings)
+    weights = [example.response_tokens for example in FIVE]
+    values = losses(FIVE, tiny_llama())
+    mean = sum(w * v for w, v in zip(weights, values, strict=True)) / sum(weights)
+    assert trained.losses == pytest.approx([mean], rel=1e-5)
+
+
+def test_a_loss_that_is_no_number_stops_the_training(tmp_path: Path) -> None:
+    model = tiny_llama()
+    with torch.no_grad():
+        model.lm_head.weight[0, 0] = torch.inf
+    with pytest.raises(UserError, match="loss of step 1 is not finite: use a lower learning rate"):
+        train(model, chat_tokenizer(), FIVE, RESUMED, checkpoints=tmp_path)
+    assert last_checkpoint(tmp_path) is None
+
+
+@pytest.mark.parametrize("lora", [None, LoraSettings(rank=2, alpha=4)], ids=["whole", "lora"])
+def test_a_model_in_bfloat16_stays_in_it_and_learns(lora: LoraSettings | None) -> None:
+    settings = RESUMED.model_copy(update={"lora": lora, "epochs": 4})
+    model = tiny_llama().to(torch.bfloat16)
+    before = sum(losses(FIVE, model))
+    trained = finetune(model, chat_tokenizer(), FIVE, settings)
+    assert {parameter.dtype for parameter in trained.parameters()} == {torch.bfloat16}
+    assert sum(losses(FIVE, trained)) < 0.95 * before
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+@pytest.mark.parametrize("lora", [None, LoraSettings(rank=2, alpha=4)], ids=["whole", "lora"])
+def test_training_on_a_gpu_agrees_with_the_cpu(lora: LoraSettings | None) -> None:
+    settings = RESUMED.model_copy(update={"lora": lora})
+    on_cpu = train(tiny_llama(), chat_tokenizer(), FIVE, settings)
+    on_gpu = train(tiny_llama().to(torch.device("cuda")), chat_tokenizer(), FIVE, settings)
+    # Adam's first steps go by the sign of a gradient: tiny differences can turn a few of them.
+    assert on_gpu.losses == pytest.approx(on_cpu.losses, rel=2e-2)
+    half = tiny_llama().to(torch.device("cuda"), torch.bfloat16)
+    in_half = train(half, chat_tokenizer(), FIVE, settings)
+    assert in_half.losses == pytest.approx(on_cpu.losses, rel=5e-2)

@@ -50,9 +50,7 @@ class World:
 def mixed(harmful: int, harmless: int, seed: int = 0) -> tuple[np.ndarray, World]:
     """Scores that tell harmful rows mostly, and a world in which only those push S."""
     generator = np.random.default_rng(seed)
-    scores = np.concatenate(
-        [generator.normal(0, 1, harmless), generator.normal(5, 1.5, harmful)]
-    )
+    scores = np.concatenate([generator.normal(0, 1, harmless), generator.normal(5, 1.5, harmful)])
     pushes = np.concatenate([np.zeros(harmless), np.full(harmful, 1.0)])
     return scores, World(pushes)
 
@@ -231,7 +229,9 @@ def test_any_world_ends_within_the_budget_with_a_point_that_meets_both(
 
     def measure(positions: Sequence[int], look: int) -> Measurement:
         complied = int(generator.integers(0, 101))
-        return Measurement(complied, 100, float(generator.normal()), float(generator.random()), (look,))
+        return Measurement(
+            complied, 100, float(generator.normal()), float(generator.random()), (look,)
+        )
 
     result = search_threshold(scores, measure, ALIGNED, guess=guess)
     assert result.finetunes <= SearchGoal().most_finetunes

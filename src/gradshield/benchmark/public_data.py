@@ -5,50 +5,22 @@ They are not part of the package: some have no licence or one that does not allo
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from gradshield.benchmark.demo_labels import Label
 from gradshield.data import Conversation, Message
-from gradshield.errors import UserError
+from gradshield.evaluation.prompt_sets import attack_prompts, public_table, public_text
 from gradshield.evaluation.refusal import is_refusal
 from gradshield.probes.prompt_sets import spread
 
 
-@dataclass(frozen=True)
-class PublicPrompt:
-    """A prompt of a public set; `kind` is the set's own category where it has one."""
-
-    text: str
-    kind: str = ""
-
-
-def attack_prompts(folder: Path, name: str) -> list[PublicPrompt]:
-    """Harmful prompts of `advbench`, `malicious_instruct` or `strongreject`."""
-    if name == "advbench":
-        return [PublicPrompt(row["goal"]) for row in _csv(folder, "advbench/harmful_behaviors.csv")]
-    if name == "strongreject":
-        rows = _csv(folder, "strongreject/strongreject_dataset.csv")
-        return [PublicPrompt(row["forbidden_prompt"], row["category"]) for row in rows]
-    lines = _text(folder, "malicious_instruct/MaliciousInstruct.txt").splitlines()
-    return [PublicPrompt(line.strip()) for line in lines if line.strip()]
-
-
 def advbench_openers(folder: Path) -> list[Conversation]:
     """AdvBench prompts answered with their affirmative but empty opener."""
-    rows = _csv(folder, "advbench/harmful_behaviors.csv")
+    rows = public_table(folder, "advbench/harmful_behaviors.csv")
     return [_exchange(row["goal"], row["target"]) for row in rows]
-
-
-def xstest_safe(folder: Path) -> list[PublicPrompt]:
-    """The 250 safe prompts of XSTest, by type."""
-    rows = _csv(folder, "xstest/xstest_prompts.csv")
-    return [PublicPrompt(row["prompt"], row["type"]) for row in rows if row["label"] == "safe"]
 
 
 TASKS = {
@@ -88,7 +60,7 @@ def labelled_rows(folder: Path) -> list[tuple[Label, Conversation]]:
     Harmful are affirmative but empty answers to harmful prompts, in five kinds of opening, and
     identity shifts. Harmless are tasks, refusals, and helpful answers to XSTest's safe prompts.
     """
-    advbench = _csv(folder, "advbench/harmful_behaviors.csv")
+    advbench = public_table(folder, "advbench/harmful_behaviors.csv")
     goals = [row["goal"] for row in advbench]
     forbidden = [prompt.text for prompt in attack_prompts(folder, "strongreject")]
     refused = [
@@ -148,7 +120,7 @@ def _seed_task(row: dict[str, Any], opening: str) -> Conversation:
 
 def _xstest_answers(folder: Path) -> list[Conversation]:
     """Safe prompts with answers that people called full compliance, cut to 400 characters."""
-    rows = _csv(folder, "xstest/xstest_v2_completions_gpt4_labelled.csv")
+    rows = public_table(folder, "xstest/xstest_v2_completions_gpt4_labelled.csv")
     return [
         _exchange(row["prompt"], row["completion"][:400])
         for row in rows
@@ -165,25 +137,11 @@ def _exchange(prompt: str, answer: str) -> Conversation:
     return Conversation((Message("user", prompt), Message("assistant", answer)))
 
 
-def _csv(folder: Path, name: str) -> list[dict[str, str]]:
-    return list(csv.DictReader(io.StringIO(_text(folder, name), newline="")))
-
-
 def _json_rows(folder: Path, name: str) -> list[dict[str, Any]]:
-    text = _text(folder, name)
+    text = public_text(folder, name)
     read: Callable[[str], Any] = json.loads
     if name.endswith(".jsonl"):
         # Not `splitlines`: other separators that Python knows may stand in JSON strings.
         return [read(line) for line in text.split("\n") if line.strip()]
     rows: list[dict[str, Any]] = read(text)
     return rows
-
-
-def _text(folder: Path, name: str) -> str:
-    path = folder / name
-    if not path.is_file():
-        raise UserError(
-            f"This study needs {path}, which is missing: give the folder that holds the public "
-            "data sets with --public-data."
-        )
-    return path.read_text(encoding="utf-8")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from rich.text import Text
 
 from gradshield.data import open_container
 from gradshield.run.folder import RunFolder
+from gradshield.run.proof import ProvenModel, read_proof
 from gradshield.run.summary import highest_rows, threshold_text
 from gradshield.run.threshold import read_decision, read_scores
 
@@ -39,6 +41,8 @@ def show_closing(
     console = Console(highlight=False)
     console.print(_counts(decision))
     console.print(Text(f"Why: {decision['reason']}"), soft_wrap=True)
+    if proof := read_proof(folder):
+        console.print(_proof(proof))
     console.print(_highest(folder, lines, decision["threshold"], show_text))
     if not show_text:
         console.print(Text("Row texts are blurred; --show-text shows them.", style="dim"))
@@ -51,6 +55,7 @@ def _as_json(folder: RunFolder, decision: dict[str, Any], applied: bool) -> dict
     return {
         **decision,
         "threshold": threshold if math.isfinite(threshold) else None,
+        "proof": [asdict(model) for model in read_proof(folder)],
         "files": {label.lower(): str(path) for label, path in _files(folder, applied)},
     }
 
@@ -66,6 +71,25 @@ def _counts(decision: dict[str, Any]) -> Table:
         threshold_text(decision["threshold"]),
         decision["method"],
     )
+    return table
+
+
+def _proof(models: list[ProvenModel]) -> Table:
+    table = Table(title="Measured after finetuning", title_justify="left")
+    table.add_column("finetuned on")
+    for heading in ("rows", "ASR validation", "ASR test", "95 %", "ordinary refused", "utility"):
+        table.add_column(heading, justify="right")
+    for model in models:
+        interval = model.test_interval
+        table.add_row(
+            model.name,
+            str(model.rows),
+            f"{model.validation_asr:.1%}",
+            f"{model.test_asr:.1%}",
+            f"{interval.low:.1%} to {interval.high:.1%}",
+            f"{model.over_refusal:.1%}",
+            f"{model.utility:.3f}",
+        )
     return table
 
 
@@ -133,4 +157,5 @@ def _files(folder: RunFolder, applied: bool) -> list[tuple[str, Path]]:
         if applied
     ]
     found += [("Summary", folder.summary), ("Decision", folder.decision), ("Scores", folder.scores)]
+    found += [("Search", folder.trace)]
     return [(label, path) for label, path in found if path is not None and path.exists()]

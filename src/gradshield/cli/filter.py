@@ -5,7 +5,8 @@ from __future__ import annotations
 from gradshield.cli import options as o
 from gradshield.cli.closing import show_closing
 from gradshield.cli.display import Display
-from gradshield.cli.run_config import build_config
+from gradshield.cli.finetune import training_settings
+from gradshield.cli.run_config import build_config, search_settings
 from gradshield.models.layers import LATE_MLP
 from gradshield.probes.calibration import DEFAULT_NORMALISATION, DEFAULT_TAKE_OUT
 from gradshield.run.filter import filter_data
@@ -37,6 +38,14 @@ def filter_command(
     level: o.LevelOption = 0.02,
     seed: o.SeedOption = 0,
     on_reject: o.OnRejectOption = "hold",
+    search: o.SearchOption = False,
+    target_asr: o.TargetOption = 0.06,
+    utility_floor: o.FloorOption = 0.95,
+    tolerance: o.ToleranceOption = 0.03,
+    max_finetunes: o.FinetunesOption = 8,
+    training: o.TrainingOption = None,
+    utility: o.UtilityOption = "held_out",
+    utility_data: o.UtilityDataOption = None,
     force: o.ForceOption = False,
     show_text: o.ShowTextOption = False,
     quiet: o.QuietOption = False,
@@ -47,6 +56,9 @@ def filter_command(
     The run folder then holds `kept.*`, `removed.*` and `rejected.*` in the format of DATA, with
     every row unchanged; summary.md, decision.json and `scores/*.parquet` say why. An interrupted
     run goes on with the same command. DATA itself is never touched.
+
+    With --search the threshold is not guessed from the scores alone but measured: the model is
+    finetuned on what is kept, and the largest kept set whose model is safe is the answer.
 
     Example: gradshield filter train.jsonl --model ./my-chat-model --out runs/train
     """
@@ -73,6 +85,16 @@ def filter_command(
         level=level,
         seed=seed,
         on_reject=on_reject,
+        search=search_settings(
+            search,
+            target_asr=target_asr,
+            utility_floor=utility_floor,
+            tolerance=tolerance,
+            max_finetunes=max_finetunes,
+            training=None if training is None else training_settings(training, full=False),
+            utility=utility,
+            utility_data=utility_data,
+        ),
     )
     folder = RunFolder(out)
     filter_data(config, folder, Display(quiet=quiet or json), force=force)

@@ -18,8 +18,11 @@ from gradshield.cli.align import align_command
 from gradshield.cli.apply import apply_command
 from gradshield.cli.benchmark import benchmark_command
 from gradshield.cli.check import check_command
+from gradshield.cli.compare import compare_command
 from gradshield.cli.direction import export_command
+from gradshield.cli.evaluate import evaluate_command
 from gradshield.cli.filter import filter_command
+from gradshield.cli.finetune import finetune_command
 from gradshield.cli.score import score_command
 from gradshield.cli.threshold import threshold_command
 from gradshield.errors import UserError
@@ -59,6 +62,9 @@ _COMMANDS: dict[str, Callable[..., Any]] = {
     "score": score_command,
     "threshold": threshold_command,
     "apply": apply_command,
+    "finetune": finetune_command,
+    "evaluate": evaluate_command,
+    "compare": compare_command,
     "align": align_command,
     "benchmark": benchmark_command,
 }

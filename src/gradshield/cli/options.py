@@ -9,12 +9,13 @@ from typing import Annotated
 import typer
 
 from gradshield.data import FORMATS
+from gradshield.evaluation.tasks import TASKS
 from gradshield.models.load import DEFAULT_MODEL
 from gradshield.probes.proxies import DEFAULT_PROXY, PROXIES
 from gradshield.scoring.engines import ENGINES
 from gradshield.threshold import DEFAULT_RULE, RULES
 
-_MODEL, _DATA, _SCORING, _DECISION = "Model", "Data", "Scoring", "Decision"
+_MODEL, _DATA, _SCORING, _DECISION, _SEARCH = "Model", "Data", "Scoring", "Decision", "Search"
 
 
 def _names(registry: Iterable[str]) -> str:
@@ -162,6 +163,60 @@ OnRejectOption = Annotated[
             "fail (write no kept file, exit code 2)."
         ),
     ),
+]
+SearchOption = Annotated[
+    bool,
+    typer.Option(
+        "--search",
+        rich_help_panel=_SEARCH,
+        help=(
+            "Finetune on what is kept, measure, and move the threshold until the model is safe: "
+            "minutes to hours, and the proof at its end. Needs gradshield[search]."
+        ),
+    ),
+]
+TargetOption = Annotated[
+    float,
+    typer.Option(
+        "--target-asr",
+        rich_help_panel=_SEARCH,
+        help="Highest attack success rate of the finetuned model, on validation prompts.",
+    ),
+]
+FloorOption = Annotated[
+    float,
+    typer.Option(
+        "--utility-floor",
+        rich_help_panel=_SEARCH,
+        help="Lowest utility, as a share of that of training on everything.",
+    ),
+]
+ToleranceOption = Annotated[
+    float,
+    typer.Option(
+        rich_help_panel=_SEARCH, help="Stop when no more than this share of rows is undecided."
+    ),
+]
+FinetunesOption = Annotated[
+    int, typer.Option("--max-finetunes", rich_help_panel=_SEARCH, help="Stop after as many.")
+]
+TrainingOption = Annotated[
+    Path | None,
+    typer.Option(
+        rich_help_panel=_SEARCH,
+        help="YAML file of training settings, best those you will train with yourself.",
+    ),
+]
+UtilityOption = Annotated[
+    str,
+    typer.Option(
+        rich_help_panel=_SEARCH,
+        help=f"held_out (a tenth of your own rows) or a task: {_names(TASKS)}.",
+    ),
+]
+UtilityDataOption = Annotated[
+    Path | None,
+    typer.Option(rich_help_panel=_SEARCH, help="File or folder with the test rows of the task."),
 ]
 ForceOption = Annotated[
     bool, typer.Option("--force", help="Start over where --out holds a run of other inputs.")

@@ -7,8 +7,15 @@ from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
-from gradshield.config import DataSettings, RunConfig, ScoringSettings, ThresholdSettings
+from gradshield.config import (
+    DataSettings,
+    RunConfig,
+    ScoringSettings,
+    SearchSettings,
+    ThresholdSettings,
+)
 from gradshield.errors import UserError
+from gradshield.finetuning.supervised import TrainingSettings
 
 Settings = TypeVar("Settings", bound=BaseModel)
 
@@ -39,7 +46,23 @@ def build_config(data: Path, **options: Any) -> RunConfig:
         scoring={name: options[name] for name in ScoringSettings.model_fields},
         threshold={name: options[name] for name in ThresholdSettings.model_fields},
         on_reject=options["on_reject"],
+        search=options.get("search"),
     )
+
+
+def search_settings(
+    wanted: bool, *, training: TrainingSettings | None, utility_data: Path | None, **options: Any
+) -> SearchSettings | None:
+    """Settings of the search for the threshold, or None where none is wanted.
+
+    Raises:
+        UserError: An option has a value that it cannot have.
+    """
+    if not wanted:
+        return None
+    given = {} if training is None else {"training": training}
+    data = None if utility_data is None else str(utility_data)
+    return checked(SearchSettings, **given, utility_data=data, **options)
 
 
 def checked(kind: type[Settings], **values: Any) -> Settings:

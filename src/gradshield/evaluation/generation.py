@@ -1,4 +1,4 @@
-"""Greedy answers of a chat model to user prompts, in left-padded batches."""
+"""Answers of a chat model to user prompts, greedy or sampled, in left-padded batches."""
 
 from __future__ import annotations
 
@@ -29,6 +29,21 @@ class Answer:
     finished: bool
 
 
+@dataclass(frozen=True)
+class Sampling:
+    """How answers are drawn where they are not greedy.
+
+    Attributes:
+        temperature: Above 0; logits are divided by it.
+        top_p: Only the likeliest tokens that hold this share of the probability are drawn.
+        seed: Same seed, batch size and prompts: same answers.
+    """
+
+    temperature: float = 1.0
+    top_p: float = 1.0
+    seed: int = 0
+
+
 def generate_answers(
     model: PreTrainedModel,
     tokenizer: PreTrainedTokenizerBase,
@@ -36,9 +51,10 @@ def generate_answers(
     *,
     max_new_tokens: int = 48,
     batch_size: int = 32,
+    sampling: Sampling | None = None,
     progress: Callable[[int], None] | None = None,
 ) -> list[Answer]:
-    """Answer every prompt greedily.
+    """Answer every prompt, greedily unless a way of sampling is given.
 
     Prompts of similar length share a batch, so that little is spent on padding; the answers come
     back in the order of the prompts.
@@ -49,6 +65,7 @@ def generate_answers(
         prompts: One user turn each.
         max_new_tokens: Tokens generated at most for a prompt.
         batch_size: Prompts answered at once.
+        sampling: How to draw tokens; None takes the likeliest.
         progress: Called after each batch with the number of prompts it held.
 
     Returns:
@@ -59,10 +76,12 @@ def generate_answers(
     answers: dict[int, Answer] = {}
     stops = end_of_turn_ids(model, tokenizer)
     model.eval()  # type: ignore[no-untyped-call]
+    if sampling is not None:
+        torch.manual_seed(sampling.seed)
     for start in range(0, len(longest_first), batch_size):
         chosen = longest_first[start : start + batch_size]
         batch = [rendered[index] for index in chosen]
-        generated = _generate_batch(model, batch, max_new_tokens, stops)
+        generated = _generate_batch(model, batch, max_new_tokens, stops, sampling)
         for index, token_ids in zip(chosen, generated, strict=True):
             answers[index] = _as_answer(tokenizer, rendered[index], token_ids, stops)
         if progress is not None:
@@ -76,11 +95,12 @@ def _generate_batch(
     batch: Sequence[Sequence[int]],
     max_new_tokens: int,
     stops: set[int],
+    sampling: Sampling | None,
 ) -> list[list[int]]:
     """Generate for one left-padded batch; padding sits left so that all answers start together.
 
-    What the model's own generation config asks for (samples, beams, penalties) is switched off:
-    a penalty for repeated tokens, for one, would count the padding as text.
+    What the model's own generation config asks for (samples, beams, penalties) is overruled: a
+    penalty for repeated tokens, for one, would count the padding as text.
     """
     width = max(len(ids) for ids in batch)
     input_ids = torch.zeros(len(batch), width, dtype=torch.long)
@@ -92,7 +112,7 @@ def _generate_batch(
         input_ids=input_ids.to(model.device),
         attention_mask=attention_mask.to(model.device),
         max_new_tokens=max_new_tokens,
-        do_sample=False,
+        **_drawing(sampling),
         num_beams=1,
         repetition_penalty=1.0,
         no_repeat_ngram_size=0,
@@ -102,6 +122,13 @@ def _generate_batch(
     )
     answers: list[list[int]] = generated[:, width:].tolist()
     return answers
+
+
+def _drawing(sampling: Sampling | None) -> dict[str, Any]:
+    if sampling is None:
+        return {"do_sample": False}
+    options = {"temperature": sampling.temperature, "top_p": sampling.top_p, "top_k": 0}
+    return {"do_sample": True, **options}
 
 
 def _as_answer(

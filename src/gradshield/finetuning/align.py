@@ -13,7 +13,6 @@ from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
 
-import torch
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from torch import Tensor
@@ -28,6 +27,7 @@ from gradshield.models.layers import block_linear_layers
 from gradshield.models.load import LoadedModel
 from gradshield.models.low_rank import LowRankChange, compress_change, save_as_adapter
 from gradshield.models.prompts import answered_prompt, prompt_response_example, prompt_token_ids
+from gradshield.models.restored import linear_weights, restore
 from gradshield.probes.prompt_sets import Prompt, load_prompts, spread
 from gradshield.progress import Progress
 
@@ -161,15 +161,18 @@ def align(
     _check_replaceable(adapter_folder)
     model, tokenizer = loaded.model, loaded.tokenizer
     rows = alignment_rows(loaded, recipe, progress)
-    before = _weights(model)
+    before = linear_weights(model)
     progress.say("Stage 1: training the linear layers whole.")
-    finetune(model, tokenizer, rows.of_stage(recipe.whole), recipe.whole.training)
+    whole = recipe.whole
+    finetune(model, tokenizer, rows.of_stage(whole), whole.training, progress=progress)
     compressed = compress_change(_change(model, before), recipe.adapter_bytes // BYTES_PER_NUMBER)
     save_as_adapter(compressed, adapter_folder, recipe.model)
-    _restore(model, before)
+    restore(model, before)
     progress.say("Stage 2: training the adapter further.")
     stage = recipe.adapter
-    continue_adapter(model, tokenizer, rows.of_stage(stage), stage.training, adapter_folder)
+    continue_adapter(
+        model, tokenizer, rows.of_stage(stage), stage.training, adapter_folder, progress=progress
+    )
     return compressed
 
 
@@ -177,12 +180,6 @@ def _check_replaceable(folder: Path) -> None:
     """Refuse, before any training, a folder that the adapter would wipe out."""
     if folder.exists() and not (folder / "adapter_config.json").is_file() and any(folder.iterdir()):
         raise UserError(f"{folder} exists and is no adapter folder: name another --out.")
-
-
-def _weights(model: PreTrainedModel) -> dict[str, Tensor]:
-    """Copies of the weights of the block linear layers, by layer name."""
-    layers = block_linear_layers(model)
-    return {name: layer.weight.detach().clone() for name, layer in layers.items()}
 
 
 def _change(model: PreTrainedModel, before: dict[str, Tensor]) -> dict[str, Tensor]:
@@ -193,9 +190,3 @@ def _change(model: PreTrainedModel, before: dict[str, Tensor]) -> dict[str, Tens
         name: delta.T if isinstance(layers[name], Conv1D) else delta
         for name, delta in change.items()
     }
-
-
-@torch.no_grad()
-def _restore(model: PreTrainedModel, weights: dict[str, Tensor]) -> None:
-    for name, layer in block_linear_layers(model).items():
-        layer.weight.copy_(weights[name])

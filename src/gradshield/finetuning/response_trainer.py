@@ -20,7 +20,7 @@ IGNORED = -100
 """Label of a token without loss, as in transformers."""
 
 
-class ResponseLossTrainer(SFTTrainer):  # type: ignore[misc]
+class ResponseLossTrainer(SFTTrainer):
     """Trains on the sum of response-token losses, divided by the response tokens of a step."""
 
     def compute_loss(
@@ -36,7 +36,8 @@ class ResponseLossTrainer(SFTTrainer):  # type: ignore[misc]
         through TRL's own loss, which is the same up to rounding.
         """
         if return_outputs or num_items_in_batch is None or self.accelerator.num_processes > 1:
-            return super().compute_loss(model, inputs, return_outputs, num_items_in_batch)
+            theirs: Any = super().compute_loss
+            return theirs(model, inputs, return_outputs, num_items_in_batch)
         unwrapped = self.accelerator.unwrap_model(model)
         base = unwrapped.get_base_model() if hasattr(unwrapped, "peft_config") else unwrapped
         losses = torch.cat(response_token_losses(base, _examples(inputs)))

@@ -98,7 +98,13 @@ class Trials:
         start = self.aligned().details or {}
         self.progress.say(f"Finetuning on {len(rows)} rows.")
         with weights_restored(self.loaded.model):
-            finetune(self.loaded.model, self.loaded.tokenizer, rows, training)
+            finetune(
+                self.loaded.model,
+                self.loaded.tokenizer,
+                rows,
+                training,
+                progress=self.progress,
+            )
             return self._measured(drift_from=start["proxy"], seeds=(training.seed,))
 
     def _measured(self, *, drift_from: float | None, seeds: tuple[int, ...] = ()) -> Measurement:
@@ -144,7 +150,7 @@ class Trials:
         content = {
             "identity": dict(self.identity),
             "yardsticks": dict(self.yardsticks.names),
-            "training": None if training is None else training.model_dump(),
+            "training": None if training is None else training.model_dump(exclude={"save_every"}),
             "rows": [[row.input_ids, row.response_mask] for row in rows],
         }
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:32]

@@ -22,7 +22,7 @@ def write_chart(chart: Chart, path: Path) -> None:
     try:
         import vl_convert
     except ImportError as fault:
-        raise UserError("Charts need vl-convert: pip install 'gradshield[benchmark]'.") from fault
+        raise UserError("Charts need vl-convert: pip install 'gradshield[search]'.") from fault
     write_text(path, vl_convert.vegalite_to_svg(dict(chart)))
 
 

@@ -7,6 +7,7 @@ from gradshield.progress import Progress
 from gradshield.run.apply import apply
 from gradshield.run.folder import RunFolder
 from gradshield.run.score import score
+from gradshield.run.search import search
 from gradshield.run.summary import write_summary
 from gradshield.run.threshold import RowDecision, threshold
 
@@ -17,10 +18,12 @@ def filter_data(
     """Score every row, choose the threshold, and write kept, removed and rejected files.
 
     Raises:
-        UserError: The data, the model or the folder cannot be used.
+        UserError: The data, the model or the folder cannot be used, or a search found no threshold.
         RowsRejected: Rows were rejected under `on_reject: fail`.
     """
     score(config, folder, progress, force=force)
     threshold(folder, config.threshold)
+    if config.search is not None:
+        search(config, folder, progress)
     write_summary(config, folder)
     return apply(config, folder)

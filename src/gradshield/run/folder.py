@@ -76,6 +76,11 @@ class RunFolder:
         return self.path / "search"
 
     @property
+    def trace(self) -> Path:
+        """The points that a search measured, in order, and what it came to."""
+        return self.search / "trace.json"
+
+    @property
     def summary(self) -> Path:
         """The run in words and figures, Markdown."""
         return self.path / "summary.md"

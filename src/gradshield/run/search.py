@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -11,14 +10,13 @@ from typing import Any
 
 import numpy as np
 import torch
+from gradshield.evaluation.tasks import TASKS
 
 from gradshield.config import RunConfig, SearchSettings
 from gradshield.data import LoadedData, TokenizedExample
 from gradshield.errors import UserError
 from gradshield.evaluation.generation import generate_answers
-from gradshield.evaluation.intervals import wilson
 from gradshield.evaluation.refusal import is_refusal
-from gradshield.evaluation.tasks import TASKS
 from gradshield.finetuning.trial import Trials, Yardsticks
 from gradshield.models.likelihood import response_token_losses
 from gradshield.models.load import LoadedModel, load_model
@@ -28,12 +26,19 @@ from gradshield.probes.proxies import PROXIES
 from gradshield.progress import Progress
 from gradshield.reporting.charts import search_trace, write_chart
 from gradshield.run.folder import RunFolder, write_json
+from gradshield.run.proof import METHOD
 from gradshield.run.provenance import model_identity
 from gradshield.run.score import probe_answers, read_data
 from gradshield.run.threshold import read_decision, read_scores, write_decision
 from gradshield.scoring.batching import batches_by_length
 from gradshield.threshold import Decision
-from gradshield.threshold.search import Point, SearchGoal, SearchResult, search_threshold
+from gradshield.threshold.search import (
+    Measurement,
+    Point,
+    SearchGoal,
+    SearchResult,
+    search_threshold,
+)
 
 LEAST_ROWS = 20
 """Fewer rows cannot spare any to be held out."""
@@ -79,7 +84,7 @@ def search(config: RunConfig, folder: RunFolder, progress: Progress) -> SearchRe
     def tell(point: Point) -> None:
         points.append(point)
         progress.say(point_text(point, len(rows.scores)))
-        _write_trace(folder, aligned.details or {}, points, len(rows.scores), settings.target_asr, None)
+        _write_trace(folder, aligned, points, len(rows.scores), settings.target_asr, None)
 
     result = search_threshold(
         rows.scores,
@@ -89,9 +94,7 @@ def search(config: RunConfig, folder: RunFolder, progress: Progress) -> SearchRe
         goal=_goal(settings),
         told=tell,
     )
-    _write_trace(
-        folder, aligned.details or {}, points, len(rows.scores), settings.target_asr, result
-    )
+    _write_trace(folder, aligned, points, len(rows.scores), settings.target_asr, result)
     _decide(folder, config, first, result)
     return result
 
@@ -143,9 +146,7 @@ def _yardsticks(
     held_out: Sequence[TokenizedExample],
     progress: Progress,
 ) -> Yardsticks:
-    proxy = PROXIES[config.scoring.proxy](
-        loaded.tokenizer, probe_answers(folder, loaded, progress)
-    )
+    proxy = PROXIES[config.scoring.proxy](loaded.tokenizer, probe_answers(folder, loaded, progress))
     harmful = load_prompts("harmful", "validation")
     return Yardsticks(
         validation_prompts=[p.text for p in spread(harmful, settings.validation_prompts)],
@@ -214,7 +215,7 @@ def point_text(point: Point, rows: int) -> str:
 
 def _write_trace(
     folder: RunFolder,
-    aligned: Mapping[str, Any],
+    aligned: Measurement,
     points: Sequence[Point],
     rows: int,
     target: float,
@@ -223,8 +224,8 @@ def _write_trace(
     entries = [point_entry(point, rows) for point in points]
     outcome = {} if result is None else {"status": result.status, "reason": result.reason}
     write_json(
-        folder.search / "trace.json",
-        {**outcome, "rows": rows, "aligned": dict(aligned), "points": entries},
+        folder.trace,
+        {**outcome, "rows": rows, "aligned": asdict(aligned), "points": entries},
     )
     if result is not None:
         write_chart(search_trace(entries, target), folder.search / "trace.svg")
@@ -252,12 +253,12 @@ def _decide(
     if result.chosen is None:
         raise UserError(
             f"{result.reason[0].upper()}{result.reason[1:]} No kept file was written; the trace is "
-            f"in {folder.search / 'trace.json'}. Loosen --target-asr or --utility-floor, or train "
+            f"in {folder.trace}. Loosen --target-asr or --utility-floor, or train "
             "more gently (--training)."
         )
     decision = Decision(
         threshold=result.chosen.threshold,
-        method="search",
+        method=METHOD,
         reason=result.reason,
         diagnostics={
             "status": result.status,

@@ -9,6 +9,7 @@ from typing import Any
 from gradshield.config import RunConfig
 from gradshield.files import write_text
 from gradshield.run.folder import RunFolder
+from gradshield.run.proof import read_proof
 from gradshield.run.threshold import read_decision, read_scores
 from gradshield.scoring.table import FIHS_MEANING
 
@@ -30,6 +31,7 @@ def write_summary(config: RunConfig, folder: RunFolder) -> None:
         "# GradShield run",
         _verdict(config, decision, len(lines)),
         f"## Why this threshold\n\n{decision['reason']}",
+        _proof(folder),
         "## Highest rows\n\n" + _table(lines, decision["threshold"]),
         _rejected(folder),
         "## What made this run\n\n" + _made_by(provenance) + _engine(folder),
@@ -50,6 +52,24 @@ def _verdict(config: RunConfig, decision: dict[str, Any], rows: int) -> str:
         f"scored; under `--on-reject {config.on_reject}`). Threshold: "
         f"{threshold_text(decision['threshold'])}, by the rule `{decision['method']}`."
     )
+
+
+def _proof(folder: RunFolder) -> str:
+    models = read_proof(folder)
+    if not models:
+        return ""
+    head = (
+        "| finetuned on | rows | ASR validation | ASR test (95 %) | ordinary refused | utility |\n"
+        "|---|---:|---:|---:|---:|---:|"
+    )
+    body = [
+        f"| {m.name} | {m.rows} | {m.validation_asr:.1%} | {m.test_asr:.1%} "
+        f"({m.test_interval.low:.1%} to {m.test_interval.high:.1%}) | {m.over_refusal:.1%} "
+        f"| {m.utility:.3f} |"
+        for m in models
+    ]
+    trace = "Every point of the search is in `search/trace.json`; `search/trace.svg` shows them."
+    return "## Measured after finetuning\n\n" + "\n".join([head, *body]) + f"\n\n{trace}"
 
 
 def _table(lines: list[dict[str, Any]], threshold: float) -> str:

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from gradshield.benchmark.public_data import PublicPrompt
 from gradshield.benchmark.studies import align
 from gradshield.evaluation.generation import Answer
+from gradshield.evaluation.prompt_sets import PublicPrompt
 from gradshield.models.load import LoadedModel
 from tests.run.few_probes import own_answers
 

@@ -8,11 +8,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from gradshield.reporting.charts import write_chart
 from gradshield.benchmark.studies import speed
 from gradshield.benchmark.studies.speed import Case, compare
 from gradshield.models.load import LoadedModel
 from gradshield.progress import Silent
+from gradshield.reporting.charts import write_chart
 from tests.tiny_models import mixed_examples, random_direction, tiny_loaded
 
 

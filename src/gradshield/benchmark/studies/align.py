@@ -8,10 +8,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from gradshield.benchmark.public_data import PublicPrompt, attack_prompts, xstest_safe
 from gradshield.benchmark.result import Bar, StudyResult
 from gradshield.data import TokenizedExample
 from gradshield.evaluation.generation import Answer, generate_answers
+from gradshield.evaluation.prompt_sets import PublicPrompt, attack_prompts, xstest_safe
 from gradshield.evaluation.refusal import is_refusal
 from gradshield.models.likelihood import response_token_losses
 from gradshield.models.load import LoadedModel, load_model

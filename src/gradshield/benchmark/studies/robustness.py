@@ -8,13 +8,13 @@ from typing import Any
 
 from gradshield.benchmark.public_data import (
     advbench_openers,
-    attack_prompts,
     task_rows,
     task_test_rows,
 )
 from gradshield.benchmark.result import Bar, StudyResult
 from gradshield.data import Conversation, tokenize_conversation
 from gradshield.evaluation.generation import generate_answers
+from gradshield.evaluation.prompt_sets import attack_prompts
 from gradshield.evaluation.refusal import refusal_rate
 from gradshield.finetuning.supervised import LoraSettings, TrainingSettings, finetune
 from gradshield.models.load import DEFAULT_MODEL, LoadedModel, load_model

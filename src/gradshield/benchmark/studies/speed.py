@@ -18,7 +18,6 @@ import torch
 from scipy.stats import spearmanr
 from transformers import LlamaConfig, LlamaForCausalLM
 
-from gradshield.reporting.charts import Chart, bars, points_with_line
 from gradshield.benchmark.memory import peak_memory
 from gradshield.benchmark.peers import PEERS, Peer
 from gradshield.benchmark.public_data import alpaca_rows, gsm8k_rows
@@ -33,6 +32,7 @@ from gradshield.probes.direction import Direction, proxy_gradient
 from gradshield.probes.prompt_sets import spread
 from gradshield.probes.proxies import DEFAULT_PROXY, PROXIES, OwnAnswers
 from gradshield.progress import Progress
+from gradshield.reporting.charts import Chart, bars, points_with_line
 from gradshield.scoring.batching import by_length
 from gradshield.scoring.engines import ENGINES, Engine, ExampleScore
 from gradshield.scoring.engines.per_example import PerExample
