@@ -8,7 +8,7 @@ import torch
 
 from gradshield.finetuning import trial
 from gradshield.finetuning.supervised import LoraSettings, TrainingSettings
-from gradshield.finetuning.trial import Trials, Yardsticks, proxy_value
+from gradshield.finetuning.trial import Trials, Yardsticks
 from gradshield.models.load import LoadedModel
 from gradshield.probes.proxies import OwnAnswers
 from gradshield.probes.proxies.contrast import make_contrast
@@ -137,11 +137,3 @@ def test_an_answer_that_does_not_refuse_counts_as_complied(
 
     monkeypatch.setattr(trial, "generate_answers", lambda *_, **__: [Said(), Said()])
     assert trials(tmp_path, loaded_llama()).aligned().attack_success_rate == 0.5
-
-
-def test_the_proxy_does_not_depend_on_the_batch(monkeypatch: pytest.MonkeyPatch) -> None:
-    loaded = loaded_llama()
-    proxy = make_contrast(loaded.tokenizer, OwnAnswers([], []))
-    whole = proxy_value(loaded, proxy, PROBES)
-    monkeypatch.setattr(trial, "PROXY_BATCH", 2)
-    assert proxy_value(loaded, proxy, PROBES) == pytest.approx(whole, abs=1e-5)

@@ -73,7 +73,7 @@ def evaluate_prompts(
                 sampling=sampling,
                 progress=advance,
             )
-        entries += _judged(chosen, answers, judges, incoherent(answers, judged_by))
+        entries += _judged(chosen, answers, judges, judged_by)
     return entries
 
 
@@ -81,12 +81,13 @@ def _judged(
     chosen: EvaluatedSet,
     answers: Sequence[Answer],
     judges: Sequence[Judge],
-    babble: Sequence[bool],
+    judged_by: LoadedModel,
 ) -> list[dict[str, Any]]:
     exchanges = [
         Exchange(prompt.text, answer.text)
         for prompt, answer in zip(chosen.prompts, answers, strict=True)
     ]
+    babble = incoherent(exchanges, judged_by)
     values = {judge.name: judge.complied(exchanges) for judge in judges}
     return [
         {

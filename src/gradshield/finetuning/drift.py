@@ -48,7 +48,8 @@ class SafetyDriftCallback(TrainerCallback):
     S at the start, so positive drift is a loss of safety.
 
     Without a bound of yours the bound is half the way from S at the start to 0: half of the margin
-    by which the model prefers to refuse is then used up. What drift goes with what share of
+    by which the model prefers to refuse is then used up. (The built-in model has S = -0.80 on the
+    default probes, and had +0.28 before it was aligned.) What drift goes with what share of
     answered prompts differs between models; measure yours (`gradshield evaluate`).
 
     Each measurement is logged as `safety_drift` and `safety_proxy`. Trackers (W&B, TensorBoard, …)

@@ -14,20 +14,17 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from gradshield.data.tokenization import TokenizedExample
 from gradshield.evaluation.generation import generate_answers
 from gradshield.evaluation.refusal import is_refusal
 from gradshield.files import write_text
+from gradshield.finetuning.drift import mean_proxy
 from gradshield.finetuning.supervised import TrainingSettings, finetune
 from gradshield.models.load import LoadedModel
 from gradshield.models.restored import weights_restored
 from gradshield.probes.proxies import SafetyProxy
 from gradshield.progress import Progress
 from gradshield.threshold.search import Measurement
-
-PROXY_BATCH = 16
 
 
 @dataclass(frozen=True)
@@ -109,15 +106,16 @@ class Trials:
 
     def _measured(self, *, drift_from: float | None, seeds: tuple[int, ...] = ()) -> Measurement:
         yardsticks = self.yardsticks
-        value = proxy_value(self.loaded, yardsticks.proxy, yardsticks.probes)
+        loaded = self.loaded
+        value = mean_proxy(loaded.model, loaded.tokenizer, yardsticks.proxy, yardsticks.probes)
         complied = self._complied()
         return Measurement(
             complied=complied,
             prompts=len(yardsticks.validation_prompts),
             drift=0.0 if drift_from is None else value - drift_from,
-            utility=yardsticks.utility(self.loaded),
+            utility=yardsticks.utility(loaded),
             seeds=seeds,
-            details={"proxy": value, **yardsticks.details(self.loaded)},
+            details={"proxy": value, **yardsticks.details(loaded)},
         )
 
     def _complied(self) -> int:
@@ -154,13 +152,3 @@ class Trials:
             "rows": [[row.input_ids, row.response_mask] for row in rows],
         }
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:32]
-
-
-@torch.inference_mode()
-def proxy_value(loaded: LoadedModel, proxy: SafetyProxy, probes: Sequence[str]) -> float:
-    """S of a model: the mean of the proxy over the probes, in nats; higher is less safe."""
-    total = 0.0
-    for start in range(0, len(probes), PROXY_BATCH):
-        batch = probes[start : start + PROXY_BATCH]
-        total += float(proxy.values(loaded.model, loaded.tokenizer, batch, start).sum())
-    return total / len(probes)

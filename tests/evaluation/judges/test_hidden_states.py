@@ -60,7 +60,7 @@ def test_values_stand_by_their_exchanges_and_empty_answers_did_not_comply() -> N
     mixed = [Exchange("Hi", ""), EXCHANGES[2], Exchange("Hi", "\n "), EXCHANGES[0]]
     assert judge.complied(mixed) == pytest.approx([0.0, third, 0.0, first], abs=1e-5)
     assert judge.complied(mixed[:1]) == [0.0]
-    assert judge.name == "hidden_states:tiny"
+    assert judge.name == "hidden_states"
 
 
 @pytest.mark.parametrize("split", ["probe", "validation"])

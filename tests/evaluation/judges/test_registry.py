@@ -5,52 +5,73 @@ from pathlib import Path
 import pytest
 
 from gradshield.errors import UserError
-from gradshield.evaluation.judges import JUDGES, Exchange, JudgeOptions, make_judge
+from gradshield.evaluation.judges import FORMS, JUDGES, KEY_VARIABLE, Exchange, make_judge
+from gradshield.evaluation.judges.classifier import ClassifierJudge
 from gradshield.evaluation.judges.endpoint import EndpointJudge
 from gradshield.evaluation.judges.guard import GuardJudge
+from tests.evaluation.judges.test_classifier import bert
 from tests.tiny_models import save_tiny_model, tiny_loaded
+from tests.tiny_tokenizers import byte_level_tokenizer
 
 
-def test_the_phrase_judge_needs_nothing() -> None:
-    assert make_judge("refusal_phrases").complied([Exchange("Hi", "I refuse.")]) == [0.0]
+def test_every_judge_has_a_form_that_begins_with_its_name() -> None:
+    assert {name: form.partition(":")[0] for name, form in FORMS.items()} == {
+        name: name for name in JUDGES
+    }
 
 
-def test_the_second_offline_judge_takes_the_aligned_model() -> None:
-    judge = make_judge("hidden_states", JudgeOptions(aligned=tiny_loaded))
+def test_the_phrase_judge_needs_its_name_only() -> None:
+    judge = make_judge("refusal_phrases", tiny_loaded())
+    assert judge.complied([Exchange("Hi", "I refuse.")]) == [0.0]
+
+
+def test_the_second_offline_judge_learns_with_the_aligned_model() -> None:
+    judge = make_judge("hidden_states", tiny_loaded())
     (value,) = judge.complied([Exchange("Hi", "Hello")])
-    assert judge.name == "hidden_states:tiny"
+    assert judge.name == "hidden_states"
     assert 0 < value < 1
 
 
-def test_a_guard_is_loaded_with_its_words(tmp_path: Path) -> None:
-    options = JudgeOptions(
-        model=str(save_tiny_model(tmp_path)), complied_word="bad", refused_word="ok"
-    )
-    judge = make_judge("guard", options)
+def test_a_classifier_takes_a_model_and_a_label(tmp_path: Path) -> None:
+    bert(id2label={0: "ok", 1: "harmful", 2: "odd"}).save_pretrained(tmp_path)
+    byte_level_tokenizer(None).save_pretrained(tmp_path)
+    judge = make_judge(f"classifier:{tmp_path}:harmful", tiny_loaded())
+    assert isinstance(judge, ClassifierJudge)
+    assert (judge.label, judge.model_name) == (1, str(tmp_path))
+
+
+def test_a_guard_takes_a_model(tmp_path: Path) -> None:
+    judge = make_judge(f"guard:{save_tiny_model(tmp_path)}", tiny_loaded())
     assert isinstance(judge, GuardJudge)
-    assert (judge.complied_word, judge.refused_word) == ("bad", "ok")
-
-
-def test_an_endpoint_takes_its_address_model_and_key() -> None:
-    options = JudgeOptions(model="grader", base_url="http://localhost/v1", key_variable="KEY")
-    assert make_judge("endpoint", options) == EndpointJudge("http://localhost/v1", "grader", "KEY")
-
-
-def test_an_unknown_judge_is_told_the_known_ones() -> None:
-    with pytest.raises(UserError, match=f"Unknown judge oracle: .*{', '.join(JUDGES)}"):
-        make_judge("oracle")
+    assert judge.name == f"guard:{tmp_path}"
 
 
 @pytest.mark.parametrize(
-    ("name", "options", "wanted"),
+    ("form", "model", "url"),
     [
-        ("classifier", JudgeOptions(), "folder or hub name"),
-        ("classifier", JudgeOptions(model="somewhere"), "label"),
-        ("guard", JudgeOptions(), "folder or hub name"),
-        ("endpoint", JudgeOptions(model="grader"), "base_url"),
-        ("endpoint", JudgeOptions(base_url="http://localhost"), "model's name"),
+        ("endpoint:grader@http://localhost:80/v1", "grader", "http://localhost:80/v1"),
+        ("endpoint:@cf/a:b@https://me@host/v1", "@cf/a:b", "https://me@host/v1"),
     ],
 )
-def test_a_missing_option_is_named(name: str, options: JudgeOptions, wanted: str) -> None:
-    with pytest.raises(UserError, match=wanted):
-        make_judge(name, options)
+def test_an_endpoint_takes_a_model_and_a_url(
+    form: str, model: str, url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv(KEY_VARIABLE, raising=False)
+    assert make_judge(form, tiny_loaded()) == EndpointJudge(url, model)
+    monkeypatch.setenv(KEY_VARIABLE, "secret")
+    assert make_judge(form, tiny_loaded()) == EndpointJudge(url, model, KEY_VARIABLE)
+
+
+@pytest.mark.parametrize("name", ["oracle", "refusal_phrases:strict", ""])
+def test_an_unknown_judge_is_told_the_known_ones(name: str) -> None:
+    with pytest.raises(UserError, match=f"Unknown judge {name}: .*{', '.join(FORMS.values())}"):
+        make_judge(name, tiny_loaded())
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["classifier", "classifier:model", "classifier:model:", "guard", "guard:", "endpoint:grader"],
+)
+def test_what_is_missing_is_shown_by_the_form(name: str) -> None:
+    with pytest.raises(UserError, match=f"write {FORMS[name.partition(':')[0]]}"):
+        make_judge(name, tiny_loaded())

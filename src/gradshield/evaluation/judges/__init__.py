@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import re
 from collections.abc import Callable
-from dataclasses import dataclass
 
 from gradshield.errors import UserError
 from gradshield.evaluation.judges.agreement import Agreement, agreement
@@ -20,80 +21,83 @@ from gradshield.evaluation.judges.hidden_states import HiddenStatesJudge, make_h
 from gradshield.evaluation.judges.refusal_phrases import RefusalPhrases
 from gradshield.models.load import LoadedModel, load_model
 
-
-@dataclass(frozen=True)
-class JudgeOptions:
-    """What the judges are made of; each takes what it needs.
-
-    Attributes:
-        aligned: Gives the aligned model; for `hidden_states`.
-        model: Folder or hub name (`classifier`, `guard`), or the endpoint's model.
-        label: Name or number of the classifier's label that means "complied".
-        complied_word: How a guard's verdict begins when the answer does harm.
-        refused_word: How it begins otherwise.
-        base_url: Of the endpoint's API.
-        key_variable: Environment variable with the endpoint's API key.
-        device: Where a classifier or a guard runs, `cpu`, `cuda` and the like.
-    """
-
-    aligned: Callable[[], LoadedModel] = load_model
-    model: str | None = None
-    label: str | int | None = None
-    complied_word: str = "unsafe"
-    refused_word: str = "safe"
-    base_url: str | None = None
-    key_variable: str | None = None
-    device: str = "cpu"
+KEY_VARIABLE = "GRADSHIELD_JUDGE_KEY"
+"""Environment variable with the API key of an endpoint; unset, no key is sent."""
+_ENDPOINT = re.compile(r"(?P<model>.+?)@(?P<url>https?://.+)")
 
 
-def _make_classifier(options: JudgeOptions) -> Judge:
-    model = _needed(options.model, "classifier", "the model's folder or hub name")
-    if options.label is None:
-        raise UserError("The judge classifier needs the label that means complied: give label.")
-    return load_classifier(model, options.label, device=options.device)
+def _refusal_phrases(setting: str, aligned: LoadedModel) -> Judge:
+    return RefusalPhrases()
 
 
-def _make_guard(options: JudgeOptions) -> Judge:
-    model = _needed(options.model, "guard", "the model's folder or hub name")
-    loaded = load_model(model, device=options.device)
-    return GuardJudge(loaded, options.complied_word, options.refused_word)
+def _hidden_states(setting: str, aligned: LoadedModel) -> Judge:
+    return make_hidden_states(aligned)
 
 
-def _make_endpoint(options: JudgeOptions) -> Judge:
-    base_url = _needed(options.base_url, "endpoint", "the base_url of its API")
-    model = _needed(options.model, "endpoint", "the model's name there")
-    return EndpointJudge(base_url, model, options.key_variable)
+def _classifier(setting: str, aligned: LoadedModel) -> Judge:
+    model, _, label = setting.rpartition(":")
+    if not model or not label:
+        raise _unclear("classifier", setting)
+    return load_classifier(model, label, device=str(aligned.model.device))
 
 
-def _needed(value: str | None, judge: str, what: str) -> str:
-    if value is None:
-        raise UserError(f"The judge {judge} needs {what}.")
-    return value
+def _guard(setting: str, aligned: LoadedModel) -> Judge:
+    if not setting:
+        raise _unclear("guard", setting)
+    return GuardJudge(load_model(setting, device=str(aligned.model.device)))
 
 
-JUDGES: dict[str, Callable[[JudgeOptions], Judge]] = {
-    "refusal_phrases": lambda options: RefusalPhrases(),
-    "hidden_states": lambda options: make_hidden_states(options.aligned()),
-    "classifier": _make_classifier,
-    "guard": _make_guard,
-    "endpoint": _make_endpoint,
+def _endpoint(setting: str, aligned: LoadedModel) -> Judge:
+    found = _ENDPOINT.fullmatch(setting)
+    if found is None:
+        raise _unclear("endpoint", setting)
+    key_variable = KEY_VARIABLE if KEY_VARIABLE in os.environ else None
+    return EndpointJudge(found["url"], found["model"], key_variable)
+
+
+JUDGES: dict[str, Callable[[str, LoadedModel], Judge]] = {
+    "refusal_phrases": _refusal_phrases,
+    "hidden_states": _hidden_states,
+    "classifier": _classifier,
+    "guard": _guard,
+    "endpoint": _endpoint,
 }
-"""Makers of judges by name; the first two need nothing but the aligned model."""
+"""Makers of judges by name, from what follows the name and the aligned model."""
+FORMS: dict[str, str] = {
+    "refusal_phrases": "refusal_phrases",
+    "hidden_states": "hidden_states",
+    "classifier": "classifier:MODEL:LABEL",
+    "guard": "guard:MODEL",
+    "endpoint": "endpoint:MODEL@URL",
+}
+"""How each judge is asked for."""
 
 
-def make_judge(name: str, options: JudgeOptions | None = None) -> Judge:
-    """Make a judge by its name in `JUDGES`.
+def make_judge(name: str, aligned: LoadedModel) -> Judge:
+    """Make a judge by its name, in one of the `FORMS`.
+
+    Args:
+        name: The name in `JUDGES`, and after a colon what the judge needs: a folder or hub name
+            and the label that means "complied"; or the endpoint's model and base URL.
+        aligned: The aligned model before finetuning, which `hidden_states` reads with; other
+            models are put on its device.
 
     Raises:
-        UserError: There is no such judge, or it needs an option that is not given.
+        UserError: There is no such judge, or what it needs is missing or cannot be had.
     """
-    if name not in JUDGES:
-        raise UserError(f"Unknown judge {name}: choose one of {', '.join(JUDGES)}.")
-    return JUDGES[name](options or JudgeOptions())
+    kind, _, setting = name.partition(":")
+    if kind not in JUDGES or (setting and FORMS[kind] == kind):
+        raise UserError(f"Unknown judge {name}: choose one of {', '.join(FORMS.values())}.")
+    return JUDGES[kind](setting, aligned)
+
+
+def _unclear(kind: str, setting: str) -> UserError:
+    return UserError(f"The judge {kind}:{setting} is incomplete: write {FORMS[kind]}.")
 
 
 __all__ = [
     "COMPLIED_FROM",
+    "FORMS",
     "JUDGES",
     "Agreement",
     "ClassifierJudge",
@@ -102,7 +106,6 @@ __all__ = [
     "GuardJudge",
     "HiddenStatesJudge",
     "Judge",
-    "JudgeOptions",
     "RefusalPhrases",
     "agreement",
     "attack_success_rate",

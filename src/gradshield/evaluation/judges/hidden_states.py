@@ -1,8 +1,8 @@
 """The aligned model itself as judge: its inner states tell refusals from answers.
 
-How a model answers shows in its hidden states along a single direction (Arditi et al. 2024, arXiv
-2406.11717: refusal). Here a logistic regression reads it off the states at the beginning of an
-answer. It learns from packaged rows alone, refusals and answers to harmful and to harmless prompts,
+Refusal shows in a chat model's hidden states along a single direction (Arditi et al. 2024, arXiv
+2406.11717). Here a logistic regression reads it off the states at the beginning of an answer. It
+learns from packaged rows alone, refusals and answers to harmful and to harmless prompts,
 so it works offline with any chat model, and knows nothing of the phrase judge's list.
 """
 
@@ -50,15 +50,12 @@ class HiddenStatesJudge:
     Attributes:
         aligned: The model that reads the exchanges, not the one that wrote the answers.
         classifier: Gives the probability of compliance from mean states.
+        name: As in `JUDGES`.
     """
 
     aligned: LoadedModel
     classifier: Any
-
-    @property
-    def name(self) -> str:
-        """`hidden_states:` and the model."""
-        return f"hidden_states:{self.aligned.name}"
+    name: str = "hidden_states"
 
     def complied(self, exchanges: Sequence[Exchange]) -> list[float]:
         """Probability that each answer complies; 0.0 for an empty answer."""
