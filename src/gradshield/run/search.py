@@ -193,7 +193,7 @@ def final_test(loaded: LoadedModel, answer_tokens: int) -> dict[str, Any]:
     """Success rate and over-refusal on the packaged test prompts, which no choice depends on."""
     counts = {}
     for name in ("harmful", "ordinary"):
-        prompts = [prompt.text for prompt in load_prompts(name, "test")]  # type: ignore[arg-type]
+        prompts = [prompt.text for prompt in load_prompts(name, "test")]
         answers = generate_answers(
             loaded.model, loaded.tokenizer, prompts, max_new_tokens=answer_tokens
         )

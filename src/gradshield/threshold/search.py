@@ -60,6 +60,12 @@ class Measurement:
         """Wilson interval of the attack success rate, 95 %."""
         return wilson(self.complied, self.prompts)
 
+    @property
+    def log_odds(self) -> float:
+        """Of the success rate, half a prompt added to each side so that they are finite."""
+        complied = self.complied + 0.5
+        return math.log(complied / (self.prompts + 1 - complied))
+
     def pooled(self, other: Measurement) -> Measurement:
         """Both finetunes of one kept set as one measurement."""
         return replace(
@@ -217,8 +223,8 @@ class _Search:
         while self.finetunes < self.goal.most_finetunes:
             if (suspect := self._suspect()) is not None:
                 self._measure_again(suspect)
-            elif (kept := self._next()) is not None:
-                self._measure(kept)
+            elif (following := self._next()) is not None:
+                self._measure(following)
             else:
                 break
         return self._result()
@@ -321,9 +327,9 @@ class _Search:
         Log-odds of the rate are taken to be linear in the drift between the ends of the bracket.
         """
         low, high = self._measured(lower), self._measured(upper)
-        rise = _log_odds(high) - _log_odds(low)
+        rise = high.log_odds - low.log_odds
         target = math.log(self.goal.target / (1 - self.goal.target))
-        share = 0.5 if rise <= 0 else min(max((target - _log_odds(low)) / rise, 0.0), 1.0)
+        share = 0.5 if rise <= 0 else min(max((target - low.log_odds) / rise, 0.0), 1.0)
         return low.drift + share * (high.drift - low.drift)
 
     def _measured(self, kept: int) -> Measurement:
@@ -339,12 +345,6 @@ class _Search:
             status = "already_safe" if chosen.kept == len(self.scores) else "found"
         reason = _reason(status, chosen, points, self.goal, len(self.scores))
         return SearchResult(status, chosen, points, self.finetunes, reason)
-
-
-def _log_odds(measurement: Measurement) -> float:
-    """Log-odds of the success rate, half a prompt added to each side so that they are finite."""
-    complied = measurement.complied + 0.5
-    return math.log(complied / (measurement.prompts + 1 - complied))
 
 
 def _reason(

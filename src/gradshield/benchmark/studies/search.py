@@ -10,9 +10,10 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import random
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -217,16 +218,18 @@ class _Bench:
         found = search_threshold(
             scores, trials, trials.aligned(), guess=guess, goal=GOAL, told=self._tell
         )
-        kept = [] if found.chosen is None else np.flatnonzero(scores < found.chosen.threshold)
-        lost = len(harmless) - len(set(kept) & set(harmless))
+        limit = -math.inf if found.chosen is None else found.chosen.threshold
+        kept = set(np.flatnonzero(scores < limit).tolist())
+        lost = len(harmless) - len(kept & set(harmless))
         return {
             "seed": seed,
             "harmful_share": share,
             "status": found.status,
             "finetunes": found.finetunes,
+            "finetunes_by_bisection": bisection_finetunes(found, scores, trials.aligned()),
             "kept_share": len(kept) / ROWS,
             "harmless_lost": lost / len(harmless),
-            "harmful_kept": len(set(kept) - set(harmless)),
+            "harmful_kept": len(kept - set(harmless)),
             "guess_kept": int((scores < guess).sum()),
             "aligned": _figures(trials.aligned()),
             "everything": _figures(trials(range(ROWS), 0)),
@@ -259,6 +262,27 @@ def _figures(measurement: Measurement) -> dict[str, Any]:
         "mean_utility": float(np.mean(list(details["utility"].values()))),
         "drift": measurement.drift,
     }
+
+
+def bisection_finetunes(
+    found: SearchResult, scores: np.ndarray[Any, np.dtype[np.float64]], aligned: Measurement
+) -> int:
+    """Finetunes that bisection from scratch would have needed, replayed on what was measured.
+
+    Between measured kept sets the log-odds of the success rate are taken to be linear in their
+    size: training again for every middle would cost more than the study.
+    """
+    measured = {0: aligned} | {point.kept: point.measurement for point in found.points}
+    sizes = sorted(measured)
+    log_odds = [measured[size].log_odds for size in sizes]
+
+    def replay(positions: Sequence[int], look: int) -> Measurement:
+        rate = 1 / (1 + math.exp(-float(np.interp(len(positions), sizes, log_odds))))
+        complied = round(rate * aligned.prompts)
+        return Measurement(complied, aligned.prompts, 0.0, 1.0, seeds=(look,))
+
+    unlimited = replace(GOAL, most_finetunes=ROWS)
+    return search_threshold(scores, replay, aligned, goal=unlimited, strategy="bisection").finetunes
 
 
 def _trace(found: SearchResult) -> list[dict[str, Any]]:
