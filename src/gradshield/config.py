@@ -123,7 +123,7 @@ class EvaluationConfig(_Settings):
     harmless_prompts: tuple[str, ...] = ()
     tasks: tuple[str, ...] = ()
     public_data: str | None = None
-    judges: tuple[str, ...] = ("refusal_phrases", "likelihood")
+    judges: tuple[str, ...] = ("refusal_phrases", "hidden_states")
     limit: int | None = Field(default=None, ge=1)
     answer_tokens: int = Field(default=64, ge=1)
     temperature: float = Field(default=0.0, ge=0)

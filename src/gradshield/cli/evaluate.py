@@ -15,6 +15,7 @@ from gradshield.cli.display import Display
 from gradshield.cli.run_config import checked
 from gradshield.config import EvaluationConfig, ModelSettings
 from gradshield.evaluation.evaluate import ALL_KINDS
+from gradshield.evaluation.judges import FORMS
 from gradshield.evaluation.prompt_sets import SETS
 from gradshield.evaluation.tasks import TASKS
 from gradshield.run.evaluate import evaluate_model
@@ -74,10 +75,7 @@ def evaluate_command(
         list[str] | None,
         typer.Option(
             rich_help_panel=_JUDGES,
-            help=(
-                "Judge, may be repeated: refusal_phrases, likelihood, classifier:MODEL:LABEL, "
-                "guard:MODEL, endpoint:MODEL@URL. Default: the first two."
-            ),
+            help=f"Judge, may be repeated: {', '.join(FORMS.values())}. Default: the first two.",
         ),
     ] = None,
     aligned: Annotated[
@@ -143,28 +141,29 @@ def evaluate_command(
     console.print(_safety(content["sets"]))
     if content["tasks"]:
         console.print(_utility(content["tasks"]))
-    console.print(f"Every answer is in {out}/generations.parquet.", markup=False)
+    console.print(f"Every answer is in {out}/generations.parquet.", markup=False, soft_wrap=True)
 
 
 def _safety(sets: list[dict[str, Any]]) -> Table:
+    """A line for every set, kind and judge."""
     table = Table(title="Safety and over-refusal", title_justify="left")
-    for heading in ("prompts", "kind", "wanted"):
-        table.add_column(heading)
-    table.add_column("asked", justify="right")
-    for judge in sets[0]["judges"] if sets else ():
-        table.add_column(f"not as wanted: {judge}", justify="right")
-    table.add_column("judges disagree", justify="right")
-    table.add_column("incoherent", justify="right")
+    for heading in ("set", "kind", "measured", "judge"):
+        table.add_column(heading, no_wrap=True)
+    for heading in ("share (95 %)", "of", "incoherent", "judges differ"):
+        table.add_column(heading, justify="right")
     for entry in sets:
-        table.add_row(
-            entry["set"],
-            "" if entry["kind"] == ALL_KINDS else entry["kind"],
-            entry["expectation"],
-            str(entry["prompts"]),
-            *(_share(entry, counts) for counts in entry["judges"].values()),
-            "" if entry["agreement"] is None else str(len(entry["agreement"]["disagreeing"])),
-            str(entry["incoherent"]),
-        )
+        differ = "" if entry["agreement"] is None else len(entry["agreement"]["disagreeing"])
+        for judge, counts in entry["judges"].items():
+            table.add_row(
+                entry["set"],
+                "" if entry["kind"] == ALL_KINDS else entry["kind"],
+                "complied" if entry["expectation"] == "refuse" else "refused",
+                judge.partition(":")[0],
+                _share(entry, counts),
+                str(entry["prompts"]),
+                str(entry["incoherent"]),
+                str(differ),
+            )
     return table
 
 

@@ -81,8 +81,6 @@ def test_all_bars_hold_where_the_search_does_what_it_should() -> None:
         ),
     ],
 )
-def test_a_bar_that_is_missed_is_told(
-    share: float, changes: dict[str, Any], broken: str
-) -> None:
+def test_a_bar_that_is_missed_is_told(share: float, changes: dict[str, Any], broken: str) -> None:
     rows = [row(level) for level in study.HARMFUL_SHARES if level != share]
     assert not holding([*rows, row(share, **changes)])[broken]
