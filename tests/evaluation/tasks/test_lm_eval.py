@@ -100,7 +100,7 @@ def test_generated_answers_are_kept(tmp_path: Path) -> None:
 
 @pytest.mark.usefixtures("_harness")
 def test_a_task_without_a_metric_of_items_is_named(tmp_path: Path) -> None:
-    write_task(tmp_path, "loglikelihood", "gold", PERPLEXITY)
+    write_task(tmp_path, "loglikelihood", '"{{choices[gold]}}"', PERPLEXITY)
     task = task_by_name("harness:tiny_colours")
     with pytest.raises(UserError, match="tiny_colours has no metric that scores single items"):
         task.measure(tiny_loaded(), task.items(tmp_path), lambda count: None)
