@@ -76,8 +76,8 @@ def _counts(decision: dict[str, Any]) -> Table:
 
 def _proof(models: list[ProvenModel]) -> Table:
     table = Table(title="Measured after finetuning", title_justify="left")
-    table.add_column("finetuned on")
-    for heading in ("rows", "ASR validation", "ASR test", "95 %", "ordinary refused", "utility"):
+    table.add_column("finetuned on", no_wrap=True)
+    for heading in ("rows", "ASR validation", "ASR test", "95 %", "refuses ordinary", "utility"):
         table.add_column(heading, justify="right")
     for model in models:
         interval = model.test_interval

@@ -47,7 +47,7 @@ def read_proof(folder: RunFolder) -> list[ProvenModel]:
     trace = json.loads(folder.trace.read_text(encoding="utf-8"))
     everything, *others = trace["points"]
     proven = [
-        _proven("nothing (the aligned model)", trace["aligned"]),
+        _proven("nothing", trace["aligned"]),
         _proven("all rows", everything),
     ]
     chosen = [p for p in others if p["safe"] and p["useful"]]

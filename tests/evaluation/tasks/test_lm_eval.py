@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from gradshield.errors import UserError
-from gradshield.evaluation.tasks import task_by_name
+from gradshield.evaluation.tasks import lm_eval, task_by_name
 from gradshield.models.load import LoadedModel
 from gradshield.models.prompts import prompt_token_ids
 from tests.evaluation.tasks.public_folder import write_jsonl
@@ -18,7 +18,7 @@ ROWS = [
     for thing, gold in [("grass", 1), ("sky", 2), ("blood", 0), ("sea", 2), ("leaf", 1)]
 ]
 DEFINITION = """
-task: tiny_colours
+task: {name}
 dataset_path: json
 dataset_kwargs:
   data_files:
@@ -30,19 +30,35 @@ doc_to_target: {target}
 {rest}
 """
 CHOICE = "doc_to_choice: choices\ntarget_delimiter: ''\nmetric_list:\n  - metric: acc"
+GENERATED = """
+generation_kwargs:
+  until: []
+  max_gen_toks: 6
+  do_sample: false
+metric_list:
+  - metric: exact_match
+"""
 PERPLEXITY = "metric_list:\n  - metric: perplexity"
 
 
-def write_task(
-    folder: Path, output_type: str = "multiple_choice", target: str = "gold", rest: str = CHOICE
-) -> Path:
+def write_task(folder: Path, name: str, output_type: str, target: str, rest: str) -> None:
     data = write_jsonl(folder / "colours.jsonl", ROWS)
-    path = folder / "tiny_colours.yaml"
-    path.write_text(
-        DEFINITION.format(data=data, output_type=output_type, target=target, rest=rest),
-        encoding="utf-8",
+    text = DEFINITION.format(
+        name=name, data=data, output_type=output_type, target=target, rest=rest
     )
-    return path
+    (folder / f"{name}.yaml").write_text(text, encoding="utf-8")
+
+
+@pytest.fixture(scope="module")
+def definitions(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """One folder with all tasks: the harness reads its own thousands of definitions but once."""
+    pytest.importorskip("lm_eval")
+    folder = tmp_path_factory.mktemp("definitions")
+    said = '"{{choices[gold]}}"'
+    write_task(folder, "tiny_colours", "multiple_choice", "gold", CHOICE)
+    write_task(folder, "tiny_generated", "generate_until", said, GENERATED)
+    write_task(folder, "tiny_perplexity", "loglikelihood", said, PERPLEXITY)
+    return folder
 
 
 def by_hand(loaded: LoadedModel, row: dict[str, object]) -> list[float]:
@@ -58,16 +74,9 @@ def by_hand(loaded: LoadedModel, row: dict[str, object]) -> list[float]:
     return found
 
 
-@pytest.fixture
-def _harness() -> None:
-    pytest.importorskip("lm_eval")
-
-
-@pytest.mark.usefixtures("_harness")
-def test_a_local_task_is_measured_item_by_item(tmp_path: Path) -> None:
-    write_task(tmp_path)
+def test_a_local_task_is_measured_item_by_item(definitions: Path) -> None:
     task, loaded = task_by_name("harness:tiny_colours"), tiny_loaded()
-    items = task.items(tmp_path)
+    items = task.items(definitions)
     assert [item.id for item in items] == [f"tiny_colours/{place}" for place in range(5)]
     likeliest = [max(range(3), key=by_hand(loaded, row).__getitem__) for row in ROWS]
     expected = [float(row["gold"] == best) for row, best in zip(ROWS, likeliest, strict=True)]
@@ -82,13 +91,11 @@ def test_a_local_task_is_measured_item_by_item(tmp_path: Path) -> None:
     assert again == [results[4], results[1]]
 
 
-@pytest.mark.usefixtures("_harness")
-def test_generated_answers_are_kept(tmp_path: Path) -> None:
-    rest = "generation_kwargs:\n  until: []\n  max_gen_toks: 6\n  do_sample: false\n"
-    rest += "metric_list:\n  - metric: exact_match"
-    path = write_task(tmp_path, "generate_until", '"{{choices[gold]}}"', rest)
-    task = task_by_name("harness:tiny_colours")
-    result = task.measure(tiny_loaded(), task.items(path)[:1], lambda count: None)[0]
+def test_generated_answers_are_kept(definitions: Path) -> None:
+    task = task_by_name("harness:tiny_generated")
+    result = task.measure(
+        tiny_loaded(), task.items(definitions / "tiny_generated.yaml")[:1], lambda count: None
+    )[0]
     ids = prompt_token_ids(chat_tokenizer(), str(ROWS[0]["question"]))
     for _ in range(6):
         with torch.no_grad():
@@ -98,18 +105,15 @@ def test_generated_answers_are_kept(tmp_path: Path) -> None:
     assert result.note.startswith("exact_match")
 
 
-@pytest.mark.usefixtures("_harness")
-def test_a_task_without_a_metric_of_items_is_named(tmp_path: Path) -> None:
-    write_task(tmp_path, "loglikelihood", '"{{choices[gold]}}"', PERPLEXITY)
-    task = task_by_name("harness:tiny_colours")
-    with pytest.raises(UserError, match="tiny_colours has no metric that scores single items"):
-        task.measure(tiny_loaded(), task.items(tmp_path), lambda count: None)
+def test_a_task_without_a_metric_of_items_is_named(definitions: Path) -> None:
+    task = task_by_name("harness:tiny_perplexity")
+    with pytest.raises(UserError, match="tiny_perplexity has no metric that scores single items"):
+        task.measure(tiny_loaded(), task.items(definitions), lambda count: None)
 
 
-@pytest.mark.usefixtures("_harness")
-def test_an_unknown_task_is_named(tmp_path: Path) -> None:
+def test_an_unknown_task_is_named(definitions: Path) -> None:
     with pytest.raises(UserError, match="cannot load the task no_such_task"):
-        task_by_name("harness:no_such_task").items(tmp_path)
+        task_by_name("harness:no_such_task").items(definitions)
 
 
 def test_without_the_harness_the_command_that_installs_it_is_named(
@@ -118,6 +122,7 @@ def test_without_the_harness_the_command_that_installs_it_is_named(
     monkeypatch.setitem(sys.modules, "lm_eval", None)
     for module in [name for name in sys.modules if name.startswith("lm_eval.")]:
         monkeypatch.delitem(sys.modules, module)
+    lm_eval._task_manager.cache_clear()
     with pytest.raises(UserError, match=r"pip install 'gradshield\[harness\]'"):
         task_by_name("harness:arc_easy").items(tmp_path)
 

@@ -57,10 +57,16 @@ def test_a_row_that_cannot_be_used_is_named(tmp_path: Path) -> None:
 
 
 def test_an_empty_response_is_named(tmp_path: Path) -> None:
+    path = write_jsonl(tmp_path / "a.jsonl", [{**ROWS[1], "output": " "}])
+    with pytest.raises(UserError, match=r"line 1 cannot be used \(empty_response"):
+        TASKS["perplexity"].items(path)
+
+
+def test_a_row_that_the_tokenizer_cannot_take_is_named(tmp_path: Path) -> None:
     task = TASKS["perplexity"]
-    rows = [{**ROWS[1], "output": " ", "id": "blank"}]
-    with pytest.raises(UserError, match="empty_response"):
-        items = task.items(write_jsonl(tmp_path / "a.jsonl", rows))
+    rows = [ROWS[1], {**ROWS[1], "output": "half \ud800", "id": "broken"}]
+    items = task.items(write_jsonl(tmp_path / "a.jsonl", rows))
+    with pytest.raises(UserError, match=r"held-out row broken cannot be used \(unencodable"):
         task.measure(tiny_loaded(), items, lambda count: None)
 
 

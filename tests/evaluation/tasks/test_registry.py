@@ -21,5 +21,5 @@ def test_a_task_of_the_harness_goes_by_its_prefix() -> None:
 
 
 def test_an_unknown_task_is_named_with_those_there_are() -> None:
-    with pytest.raises(UserError, match="Unknown task sts2: choose of sst2, .*harness:TASK"):
+    with pytest.raises(UserError, match=r"Unknown task sts2: choose of sst2, .*harness:TASK"):
         task_by_name("sts2")

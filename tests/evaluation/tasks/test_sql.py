@@ -187,7 +187,10 @@ def test_tokens_tell_order_literals_and_joins() -> None:
         'SELECT a FROM t WHERE b BETWEEN 1 AND 2.5 AND T1.C LIKE "%it\'s%" OR COUNT(*) > 7 LIMIT 3'
     )
     assert literals_by_column(query, columns) == {"b": ["1", "2.5"], "c": ["%it's%"]}
-    joins = "SELECT x FROM t AS T1 JOIN u AS T2 ON T1.a = T2.b WHERE NOT c IN (SELECT DISTINCT T3.A FROM v AS T3)"
+    joins = (
+        "SELECT x FROM t AS T1 JOIN u AS T2 ON T1.a = T2.b "
+        "WHERE NOT c IN (SELECT DISTINCT T3.A FROM v AS T3)"
+    )
     assert compared_columns(joins, columns) == [("a", "b"), ("c", "a")]
     assert normalised("SELECT  A from t where a != 'X';") == normalised(
         'select a FROM t WHERE a <> "X"'

@@ -59,14 +59,9 @@ def arc_item(row: TaskRow) -> TaskItem:
 
 def _arc_choices(row: TaskRow) -> tuple[list[str], list[str]]:
     choices: Any = row.fields.get("choices")
-    texts, labels = (
-        (choices.get("text"), choices.get("label"))
-        if isinstance(choices, dict)
-        else (
-            None,
-            None,
-        )
-    )
+    fields: dict[str, Any] = choices if isinstance(choices, dict) else {}
+    texts: Any = fields.get("text")
+    labels: Any = fields.get("label")
     fitting = isinstance(texts, list) and isinstance(labels, list) and len(texts) == len(labels)
     if not fitting or not 2 <= len(texts) <= len(string.ascii_uppercase):
         raise row.fault("needs a field 'choices' with two lists of one length, text and label")

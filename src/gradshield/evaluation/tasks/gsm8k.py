@@ -13,8 +13,8 @@ from gradshield.evaluation.tasks.rows import TaskRow, task_rows
 PUBLIC_FILE = "gsm8k/test.jsonl"
 MAX_NEW_TOKENS = 256
 _NUMBER = re.compile(
-    # A minus after a digit, a word or a bracket subtracts or joins; others are signs.
-    r"(?P<sign>(?<![\w)\]])[-\u2212]\s?)?\$?(?P<digits>\d{1,3}(?:,\d{3})+(?!\d)(?:\.\d+)?"
+    # After a digit, a word or a bracket, or before a space, a minus subtracts or joins.
+    r"(?P<sign>(?<![\w)\]])[-\u2212])?\$?(?P<digits>\d{1,3}(?:,\d{3})+(?!\d)(?:\.\d+)?"
     r"|\d+(?:\.\d+)?|\.\d+)"
 )
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -134,7 +135,9 @@ def _positions(items: Sequence[TaskItem]) -> dict[str, list[int]]:
     return chosen
 
 
+@lru_cache(maxsize=1)
 def _task_manager(folder: Path) -> Any:
+    """The harness's index of tasks; kept, for reading its thousands of files takes seconds."""
     return _harness("lm_eval.tasks").TaskManager(include_path=str(folder))
 
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Literal
 
 Kind = Literal["text", "number", "word", "mark"]
@@ -58,7 +59,7 @@ def is_ordered(query: str) -> bool:
     """Whether the rows of the query come in an order: ORDER BY outside of any brackets."""
     return any(
         first.value == "order" and second.value == "by" and first.depth == 0
-        for first, second in _pairs(sql_tokens(query))
+        for first, second in pairwise(sql_tokens(query))
     )
 
 
@@ -105,7 +106,3 @@ def _column_after(names: Sequence[str], place: int) -> str:
     """The name at a place, or behind the table's name and a dot that stand there."""
     dotted = names[place + 1 : place + 2] == ["."]
     return "".join(names[place + 2 : place + 3] if dotted else names[place : place + 1])
-
-
-def _pairs(tokens: Sequence[SqlToken]) -> Iterator[tuple[SqlToken, SqlToken]]:
-    return zip(tokens, tokens[1:], strict=False)
