@@ -10,13 +10,13 @@ from typing import Any
 
 import numpy as np
 import torch
-from gradshield.evaluation.tasks import TASKS
 
 from gradshield.config import RunConfig, SearchSettings
 from gradshield.data import LoadedData, TokenizedExample
 from gradshield.errors import UserError
 from gradshield.evaluation.generation import generate_answers
 from gradshield.evaluation.refusal import is_refusal
+from gradshield.evaluation.tasks import TASKS
 from gradshield.finetuning.trial import Trials, Yardsticks
 from gradshield.models.likelihood import response_token_losses
 from gradshield.models.load import LoadedModel, load_model

@@ -7,7 +7,7 @@ import pytest
 
 from gradshield.data import load_examples
 from gradshield.errors import UserError
-from gradshield.evaluation.tasks import TASKS
+from gradshield.evaluation.tasks import TASKS, TaskItem
 from tests.evaluation.tasks.public_folder import write_jsonl
 from tests.tiny_models import chat_tokenizer, losses, tiny_llama, tiny_loaded
 
@@ -62,12 +62,10 @@ def test_an_empty_response_is_named(tmp_path: Path) -> None:
         TASKS["perplexity"].items(path)
 
 
-def test_a_row_that_the_tokenizer_cannot_take_is_named(tmp_path: Path) -> None:
-    task = TASKS["perplexity"]
-    rows = [ROWS[1], {**ROWS[1], "output": "half \ud800", "id": "broken"}]
-    items = task.items(write_jsonl(tmp_path / "a.jsonl", rows))
-    with pytest.raises(UserError, match=r"held-out row broken cannot be used \(unencodable"):
-        task.measure(tiny_loaded(), items, lambda count: None)
+def test_an_item_that_cannot_be_tokenised_is_named() -> None:
+    item = TaskItem("broken", "", "", context='{"text": "no format"}')
+    with pytest.raises(UserError, match=r"held-out row broken cannot be used \(missing_field"):
+        TASKS["perplexity"].measure(tiny_loaded(), [item], lambda count: None)
 
 
 def test_a_folder_is_no_data_file(tmp_path: Path) -> None:

@@ -4,7 +4,16 @@ from collections.abc import Callable
 from pathlib import Path
 
 from gradshield.benchmark.result import StudyResult
-from gradshield.benchmark.studies import align, demo, proxies, robustness, speed, threshold
+from gradshield.benchmark.studies import (
+    align,
+    demo,
+    judges,
+    proxies,
+    robustness,
+    search,
+    speed,
+    threshold,
+)
 from gradshield.progress import Progress
 
 STUDIES: dict[str, Callable[[Path, Progress], StudyResult]] = {
@@ -14,6 +23,8 @@ STUDIES: dict[str, Callable[[Path, Progress], StudyResult]] = {
     "demo": demo.run,
     "threshold": threshold.run,
     "speed": speed.run,
+    "judges": judges.run,
+    "search": search.run,
 }
 
 __all__ = ["STUDIES"]

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -20,6 +18,7 @@ from gradshield.evaluation.judges.agreement import agreement
 from gradshield.evaluation.judges.base import COMPLIED_FROM, Exchange
 from gradshield.evaluation.judges.hidden_states import labelled_exchanges, make_hidden_states
 from gradshield.evaluation.judges.refusal_phrases import RefusalPhrases
+from gradshield.evaluation.prompt_sets import public_table
 from gradshield.models.load import LoadedModel, load_model
 from gradshield.probes.prompt_sets import spread
 from gradshield.progress import Progress
@@ -69,17 +68,12 @@ def read_completions(public_data: Path, name: str) -> list[Labelled]:
     Raises:
         UserError: The file is missing or a label in it is unknown.
     """
-    path = public_data / COMPLETIONS[name]
-    if not path.is_file():
-        raise UserError(
-            f"This study needs {path}, which is missing: give the folder that holds the public "
-            "data sets with --public-data."
-        )
-    reader = csv.DictReader(io.StringIO(path.read_text(encoding="utf-8"), newline=""))
     found = []
-    for number, row in enumerate(reader, start=1):
+    for number, row in enumerate(public_table(public_data, COMPLETIONS[name]), start=1):
         if row["final_label"] not in (COMPLIANCE, REFUSAL, PARTIAL):
-            raise UserError(f"{path}, row {number}: unknown label {row['final_label']!r}.")
+            raise UserError(
+                f"{COMPLETIONS[name]}, row {number}: unknown label {row['final_label']!r}."
+            )
         found.append(Labelled(Exchange(row["prompt"], row["completion"]), row["final_label"]))
     return found
 

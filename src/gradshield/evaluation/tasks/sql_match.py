@@ -16,7 +16,7 @@ from gradshield.evaluation.tasks.sql_tokens import is_ordered, normalised
 SEEDS = (0, 1, 2, 3, 4)
 """Of the fillings on which two queries must agree."""
 STEPS_AT_A_TIME, MOST_STEPS = 10_000, 20_000_000
-"""Steps of SQLite's virtual machine until a query is given up; the same anywhere, unlike seconds."""
+"""Steps of SQLite's virtual machine until a query is given up; unlike seconds, alike anywhere."""
 MOST_ROWS = 100_000
 _FUNCTIONS = frozenset(
     re.findall(
