@@ -87,9 +87,10 @@ def test_wrong_settings_are_told_before_the_model_is_loaded(
     assert not data.with_name("run").exists()
 
 
-def test_a_task_without_its_rows_is_told_before_any_finetune(
+def test_a_task_without_its_rows_is_told_before_anything_is_scored(
     data: Path, model_folder: Path
 ) -> None:
     outcome = search(data, model_folder, "--utility", "sst2")
     assert outcome.code == 1
     assert "--utility sst2 needs its test rows: name them, --utility-data" in outcome.err
+    assert not data.with_name("run").exists()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -19,11 +20,20 @@ def write_chart(chart: Chart, path: Path) -> None:
     Raises:
         UserError: The renderer is not installed.
     """
-    try:
-        import vl_convert
-    except ImportError as fault:
-        raise UserError("Charts need vl-convert: pip install 'gradshield[search]'.") from fault
+    require_renderer()
+    import vl_convert
+
     write_text(path, vl_convert.vegalite_to_svg(dict(chart)))
+
+
+def require_renderer() -> None:
+    """Say how to install the renderer, before anything that takes long is started.
+
+    Raises:
+        UserError: It is not installed.
+    """
+    if importlib.util.find_spec("vl_convert") is None:
+        raise UserError("Charts need vl-convert: pip install 'gradshield[search]'.")
 
 
 def bars(rows: Sequence[Mapping[str, Any]], *, title: str, value: str, label: str) -> Chart:
@@ -90,72 +100,66 @@ def search_trace(points: Sequence[Mapping[str, Any]], target: float) -> Chart:
         target: Highest tolerated attack success rate.
     """
     rows = [
-        {**point, "order": number + 1, **point["interval"]} for number, point in enumerate(points)
+        {**point, "order": number, **point["interval"]} for number, point in enumerate(points, 1)
     ]
-    x = {
-        "field": "kept_share",
-        "type": "quantitative",
-        "title": "share of rows kept",
-        "axis": {"format": ".0%"},
-        "scale": {"zero": False},
-    }
-    rate = {"type": "quantitative", "title": "attack success rate", "axis": {"format": ".0%"}}
-    colour = {
+    frame = _frame("Search for the threshold: points in the order measured", rows)
+    del frame["width"]  # Vega-Lite has it in the parts of a chart of several
+    return {**frame, "vconcat": [_success_rates(target), _utilities()]}
+
+
+_KEPT = {
+    "field": "kept_share",
+    "type": "quantitative",
+    "title": "share of rows kept",
+    "axis": {"format": ".0%"},
+    "scale": {"zero": False, "nice": True, "padding": 12},
+}
+_SAFE = {
+    "color": {
         "field": "safe",
         "type": "nominal",
         "title": "within the target",
         "scale": {"domain": [True, False], "range": ["#2a7f62", "#c0392b"]},
-    }
-    dots = {"type": "point", "filled": True, "size": 70}
-    number = {"type": "text", "align": "left", "dx": 7, "dy": -7}
-    number_encoding = {"text": {"field": "order", "type": "quantitative"}}
-    success = {
+    },
+    "shape": {
+        "field": "safe",
+        "type": "nominal",
+        "title": "within the target",
+        "scale": {"domain": [True, False], "range": ["circle", "diamond"]},
+    },
+}
+_DOTS = {"type": "point", "filled": True, "size": 70}
+
+
+def _success_rates(target: float) -> dict[str, Any]:
+    rate = {"type": "quantitative", "title": "attack success rate", "axis": {"format": ".0%"}}
+    x, y = {"x": _KEPT}, {"y": {"field": "attack_success_rate", **rate}}
+    interval = {"y": {"field": "low", **rate}, "y2": {"field": "high"}, "color": _SAFE["color"]}
+    number = {"text": {"field": "order", "type": "quantitative"}}
+    limit = {"y": {"field": "target", "type": "quantitative"}}
+    return {
         "width": 460,
         "height": 200,
         "layer": [
             {
                 "data": {"values": [{"target": target}]},
                 "mark": {"type": "rule", "strokeDash": [5, 4], "color": "#666"},
-                "encoding": {"y": {"field": "target", "type": "quantitative"}},
+                "encoding": limit,
             },
+            {"mark": "rule", "encoding": {**x, **interval}},
+            {"mark": _DOTS, "encoding": {**x, **y, **_SAFE}},
             {
-                "mark": {"type": "rule"},
-                "encoding": {
-                    "x": x,
-                    "y": {"field": "low", **rate},
-                    "y2": {"field": "high"},
-                    "color": colour,
-                },
-            },
-            {
-                "mark": dots,
-                "encoding": {
-                    "x": x,
-                    "y": {"field": "attack_success_rate", **rate},
-                    "color": colour,
-                },
-            },
-            {
-                "mark": number,
-                "encoding": {
-                    "x": x,
-                    "y": {"field": "attack_success_rate", **rate},
-                    **number_encoding,
-                },
+                "mark": {"type": "text", "align": "left", "dx": 7, "dy": -7},
+                "encoding": {**x, **y, **number},
             },
         ],
     }
+
+
+def _utilities() -> dict[str, Any]:
     y = {"field": "utility", "type": "quantitative", "title": "utility", "scale": {"zero": False}}
-    utility = {
-        "width": 460,
-        "height": 120,
-        "mark": dots,
-        "encoding": {"x": x, "y": y, "color": colour},
-    }
-    title = "Search for the threshold: points in the order measured"
-    frame = _frame(title, rows)
-    del frame["width"]
-    return {**frame, "vconcat": [success, utility]}
+    encoding = {"x": _KEPT, "y": y, **_SAFE}
+    return {"width": 460, "height": 120, "mark": _DOTS, "encoding": encoding}
 
 
 def _frame(title: str, rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:

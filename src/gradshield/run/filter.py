@@ -7,7 +7,7 @@ from gradshield.progress import Progress
 from gradshield.run.apply import apply
 from gradshield.run.folder import RunFolder
 from gradshield.run.score import score
-from gradshield.run.search import search
+from gradshield.run.search import check_search, search
 from gradshield.run.summary import write_summary
 from gradshield.run.threshold import RowDecision, threshold
 
@@ -21,6 +21,8 @@ def filter_data(
         UserError: The data, the model or the folder cannot be used, or a search found no threshold.
         RowsRejected: Rows were rejected under `on_reject: fail`.
     """
+    if config.search is not None:
+        check_search(config.search)
     score(config, folder, progress, force=force)
     threshold(folder, config.threshold)
     if config.search is not None:

@@ -17,6 +17,8 @@ from gradshield.errors import UserError
 from gradshield.evaluation.generation import generate_answers
 from gradshield.evaluation.refusal import is_refusal
 from gradshield.evaluation.tasks import TASKS
+from gradshield.evaluation.tasks.base import TaskItem
+from gradshield.finetuning.supervised import require_trl
 from gradshield.finetuning.trial import Trials, Yardsticks
 from gradshield.models.likelihood import response_token_losses
 from gradshield.models.load import LoadedModel, load_model
@@ -24,7 +26,7 @@ from gradshield.probes.calibration import probes
 from gradshield.probes.prompt_sets import load_prompts, spread
 from gradshield.probes.proxies import PROXIES
 from gradshield.progress import Progress
-from gradshield.reporting.charts import search_trace, write_chart
+from gradshield.reporting.charts import require_renderer, search_trace, write_chart
 from gradshield.run.folder import RunFolder, write_json
 from gradshield.run.proof import METHOD
 from gradshield.run.provenance import model_identity
@@ -45,6 +47,17 @@ LEAST_ROWS = 20
 HELD_OUT_SHARE = 0.1
 MOST_HELD_OUT = 100
 DRIFT_PROBES = 32
+
+
+def check_search(settings: SearchSettings) -> None:
+    """Find out before the scoring what a search would fail for after it.
+
+    Raises:
+        UserError: A library, or the rows of the utility task, are missing.
+    """
+    require_trl()
+    require_renderer()
+    _task_items(settings)
 
 
 def search(config: RunConfig, folder: RunFolder, progress: Progress) -> SearchResult:
@@ -167,15 +180,24 @@ def _utility(
 ) -> Callable[[LoadedModel], float]:
     if settings.utility == "held_out":
         return lambda loaded: held_out_likelihood(loaded, held_out)
-    task = TASKS[settings.utility]
-    if settings.utility_data is None:
-        raise UserError(f"--utility {task.name} needs its test rows: name them, --utility-data.")
-    items = spread(task.items(Path(settings.utility_data)), settings.utility_items)
+    task, items = TASKS[settings.utility], _task_items(settings)
 
     def of_task(loaded: LoadedModel) -> float:
         return task.summarise(task.measure(loaded, items, lambda count: None))
 
     return of_task
+
+
+def _task_items(settings: SearchSettings) -> list[TaskItem]:
+    """Items of the utility task; none where held-out rows are the utility."""
+    if settings.utility == "held_out":
+        return []
+    if settings.utility_data is None:
+        raise UserError(
+            f"--utility {settings.utility} needs its test rows: name them, --utility-data."
+        )
+    items = TASKS[settings.utility].items(Path(settings.utility_data))
+    return spread(items, settings.utility_items)
 
 
 @torch.inference_mode()
