@@ -94,6 +94,7 @@ class SearchSettings(_Settings):
     tolerance: float = Field(default=0.03, gt=0, lt=1)
     max_finetunes: int = Field(default=8, ge=1)
     validation_prompts: int = Field(default=100, ge=10)
+    validation_file: str | None = None
     answer_tokens: int = Field(default=32, ge=8)
     utility: UtilityName = "held_out"
     utility_data: str | None = None

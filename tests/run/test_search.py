@@ -156,6 +156,27 @@ def test_without_a_threshold_no_kept_file_is_written(
     assert json.loads(folder.trace.read_text(encoding="utf-8"))["status"] == "none"
 
 
+def test_own_validation_prompts_are_asked_beside_the_packaged_ones(
+    tmp_path: Path, data: Path, model_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    judged_by_rows(monkeypatch, most_safe=ROWS)
+    own = tmp_path / "mine.txt"
+    own.write_text("Open the lock\nTake the key\n")
+    config = configuration(data, model_folder, validation_file=str(own))
+    folder = RunFolder(tmp_path / "run")
+    filter_data(config, folder, Silent())
+    [point] = json.loads(folder.trace.read_text(encoding="utf-8"))["points"]
+    assert point["prompts"] == len(few_prompts("harmful", "validation")) + 2
+
+
+def test_a_missing_prompt_file_is_told_before_the_model_is_loaded(
+    tmp_path: Path, data: Path
+) -> None:
+    config = configuration(data, tmp_path / "no-model", validation_file=str(tmp_path / "none"))
+    with pytest.raises(UserError, match="There is no prompt file"):
+        filter_data(config, RunFolder(tmp_path / "run"), Silent())
+
+
 def test_too_few_rows_are_told_before_any_finetune(
     tmp_path: Path, data: Path, model_folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -200,6 +200,17 @@ ToleranceOption = Annotated[
 FinetunesOption = Annotated[
     int, typer.Option("--max-finetunes", rich_help_panel=_SEARCH, help="Stop after as many.")
 ]
+ValidationOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--validation-prompts",
+        rich_help_panel=_SEARCH,
+        help=(
+            "File of harmful prompts like those that you fear (text, .csv or .jsonl), asked beside "
+            "the packaged ones: a model can lose its refusals for these and keep them for those."
+        ),
+    ),
+]
 TrainingOption = Annotated[
     Path | None,
     typer.Option(

@@ -51,7 +51,7 @@ def build_config(data: Path, **options: Any) -> RunConfig:
 
 
 def search_settings(
-    wanted: bool, *, training: TrainingSettings | None, utility_data: Path | None, **options: Any
+    wanted: bool, *, training: TrainingSettings | None, **options: Any
 ) -> SearchSettings | None:
     """Settings of the search for the threshold, or None where none is wanted.
 
@@ -61,8 +61,8 @@ def search_settings(
     if not wanted:
         return None
     given = {} if training is None else {"training": training}
-    data = None if utility_data is None else str(utility_data)
-    return checked(SearchSettings, **given, utility_data=data, **options)
+    plain = {n: str(value) if isinstance(value, Path) else value for n, value in options.items()}
+    return checked(SearchSettings, **given, **plain)
 
 
 def checked(kind: type[Settings], **values: Any) -> Settings:

@@ -15,6 +15,7 @@ from gradshield.config import RunConfig, SearchSettings
 from gradshield.data import LoadedData, TokenizedExample
 from gradshield.errors import UserError
 from gradshield.evaluation.generation import generate_answers
+from gradshield.evaluation.prompt_sets import own_set
 from gradshield.evaluation.refusal import is_refusal
 from gradshield.evaluation.tasks import TASKS
 from gradshield.evaluation.tasks.base import TaskItem
@@ -58,6 +59,7 @@ def check_search(settings: SearchSettings) -> None:
     require_trl()
     require_renderer()
     _task_items(settings)
+    _validation_prompts(settings)
 
 
 def search(config: RunConfig, folder: RunFolder, progress: Progress) -> SearchResult:
@@ -160,19 +162,28 @@ def _yardsticks(
     progress: Progress,
 ) -> Yardsticks:
     proxy = PROXIES[config.scoring.proxy](loaded.tokenizer, probe_answers(folder, loaded, progress))
-    harmful = load_prompts("harmful", "validation")
+    prompts = _validation_prompts(settings)
     return Yardsticks(
-        validation_prompts=[p.text for p in spread(harmful, settings.validation_prompts)],
+        validation_prompts=prompts,
         probes=[prompt.text for prompt in spread(probes("harmful"), DRIFT_PROBES)],
         proxy=proxy,
         utility=_utility(settings, held_out),
         details=lambda finetuned: final_test(finetuned, settings.answer_tokens),
         answer_tokens=settings.answer_tokens,
-        names=settings.model_dump(
-            include={"validation_prompts", "answer_tokens", "utility", "utility_items"}
-        )
-        | {"held_out": [example.row for example in held_out]},
+        names={
+            **settings.model_dump(include={"answer_tokens", "utility", "utility_items"}),
+            "validation_prompts": list(prompts),
+            "held_out": [example.row for example in held_out],
+        },
     )
+
+
+def _validation_prompts(settings: SearchSettings) -> list[str]:
+    """Packaged prompts, and the user's own beside them."""
+    packaged = spread(load_prompts("harmful", "validation"), settings.validation_prompts)
+    own = None if settings.validation_file is None else Path(settings.validation_file)
+    prompts = () if own is None else own_set(own, "refuse").prompts
+    return [prompt.text for prompt in (*packaged, *prompts)]
 
 
 def _utility(
