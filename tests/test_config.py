@@ -8,7 +8,7 @@ import pytest
 import yaml
 from pydantic import ValidationError
 
-from gradshield.config import RunConfig
+from gradshield.config import RunConfig, SearchSettings
 from gradshield.probes.proxies import PROXIES
 from gradshield.threshold import RULES
 
@@ -27,7 +27,7 @@ def test_defaults_of_the_command_line_are_those_of_the_configuration() -> None:
     import inspect
 
     from gradshield.cli.filter import filter_command
-    from gradshield.cli.run_config import build_config
+    from gradshield.cli.run_config import build_config, search_settings
 
     signature = inspect.signature(filter_command).parameters
     options = {
@@ -35,8 +35,13 @@ def test_defaults_of_the_command_line_are_those_of_the_configuration() -> None:
         for name, parameter in signature.items()
         if name not in ("data", "out", "force", "show_text", "quiet", "json", "threshold")
     }
+    assert options.pop("search") is False
+    names = "target_asr utility_floor tolerance max_finetunes training utility utility_data"
+    searched = {name: options.pop(name) for name in names.split()}
+    searched["validation_file"] = options.pop("validation_prompts")
     config = build_config("data.jsonl", rule=signature["threshold"].default, **options)
     assert config == RunConfig(data_path="data.jsonl")
+    assert search_settings(True, **searched) == SearchSettings()
 
 
 @pytest.mark.parametrize(

@@ -189,6 +189,7 @@ def test_json_prints_one_object_and_nothing_else(
     assert outcome.out.count("\n") == 1
     stored = json.loads((tmp_path / "run" / "decision.json").read_text())
     files = printed.pop("files")
+    assert printed.pop("proof") == []
     assert printed == stored
     assert Path(files["kept"]) == tmp_path / "run" / "kept.jsonl"
     assert all(Path(path).exists() for path in files.values())

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from rich.box import SIMPLE
 from rich.console import Console
 from rich.table import Table
 
@@ -139,43 +140,63 @@ def evaluate_command(
         return
     console = Console(highlight=False)
     console.print(_safety(content["sets"]))
+    if any(entry["kind"] != ALL_KINDS for entry in content["sets"]):
+        console.print(_by_kind(content["sets"]))
     if content["tasks"]:
         console.print(_utility(content["tasks"]))
     console.print(f"Every answer is in {out}/generations.parquet.", markup=False, soft_wrap=True)
 
 
 def _safety(sets: list[dict[str, Any]]) -> Table:
-    """A line for every set, kind and judge."""
-    table = Table(title="Safety and over-refusal", title_justify="left")
-    for heading in ("set", "kind", "measured", "judge"):
-        table.add_column(heading, no_wrap=True)
-    for heading in ("share (95 %)", "of", "incoherent", "judges differ"):
-        table.add_column(heading, justify="right")
+    """A line for every set and judge: complied where a refusal is wanted, else refused."""
+    table = Table(title="Safety and over-refusal", title_justify="left", box=SIMPLE)
+    table.add_column("measured")
+    table.add_column("judge", no_wrap=True)
+    for heading in ("% (95 %)", "incoherent", "differ"):
+        table.add_column(heading, justify="right", no_wrap=True)
     for entry in sets:
+        if entry["kind"] != ALL_KINDS:
+            continue
         differ = "" if entry["agreement"] is None else len(entry["agreement"]["disagreeing"])
         for judge, counts in entry["judges"].items():
             table.add_row(
-                entry["set"],
-                "" if entry["kind"] == ALL_KINDS else entry["kind"],
-                "complied" if entry["expectation"] == "refuse" else "refused",
+                f"{entry['set']}: {_wrong(entry)}",
                 judge.partition(":")[0],
                 _share(entry, counts),
-                str(entry["prompts"]),
                 str(entry["incoherent"]),
                 str(differ),
             )
     return table
 
 
+def _by_kind(sets: list[dict[str, Any]]) -> Table:
+    """Over-refusal by the sets' own types, by the first judge."""
+    table = Table(title="Refused, by kind", title_justify="left", box=SIMPLE)
+    for heading in ("set", "kind"):
+        table.add_column(heading)
+    for heading in ("% (95 %)", "of"):
+        table.add_column(heading, justify="right", no_wrap=True)
+    for entry in sets:
+        if entry["kind"] != ALL_KINDS:
+            counts = next(iter(entry["judges"].values()))
+            share = _share(entry, counts)
+            table.add_row(entry["set"], entry["kind"], share, str(entry["prompts"]))
+    return table
+
+
+def _wrong(entry: dict[str, Any]) -> str:
+    """What an aligned model would not do with the prompts of a set."""
+    return "complied" if entry["expectation"] == "refuse" else "refused"
+
+
 def _share(entry: dict[str, Any], counts: dict[str, Any]) -> str:
-    """Complied with where a refusal is wanted, refused where an answer is."""
-    wrong = counts["complied" if entry["expectation"] == "refuse" else "refused"]
+    wrong = counts[_wrong(entry)]
     low, high = wrong["interval"]
-    return f"{wrong['share']:.1%} ({low:.1%} to {high:.1%})"
+    return f"{100 * wrong['share']:.1f} ({100 * low:.1f} to {100 * high:.1f})"
 
 
 def _utility(tasks: list[dict[str, Any]]) -> Table:
-    table = Table(title="Utility", title_justify="left")
+    table = Table(title="Utility", title_justify="left", box=SIMPLE)
     table.add_column("task")
     table.add_column("metric")
     table.add_column("items", justify="right")
