@@ -181,9 +181,11 @@ def _yardsticks(
 def _validation_prompts(settings: SearchSettings) -> list[str]:
     """Packaged prompts, and the user's own beside them."""
     packaged = spread(load_prompts("harmful", "validation"), settings.validation_prompts)
-    own = None if settings.validation_file is None else Path(settings.validation_file)
-    prompts = () if own is None else own_set(own, "refuse").prompts
-    return [prompt.text for prompt in (*packaged, *prompts)]
+    prompts = [prompt.text for prompt in packaged]
+    if settings.validation_file is not None:
+        own = own_set(Path(settings.validation_file), "refuse")
+        prompts += [prompt.text for prompt in own.prompts]
+    return prompts
 
 
 def _utility(

@@ -185,7 +185,7 @@ class _Bench:
         packaged = spread(load_prompts("harmful", "validation"), VALIDATION_PROMPTS["packaged"])
         advbench = attack_prompts(self.public_data, "advbench")
         held_out = advbench[TEST_PROMPTS["advbench"] : _ADVBENCH_ROWS_FROM]
-        return [prompt.text for prompt in (*packaged, *held_out)]
+        return [*(prompt.text for prompt in packaged), *(prompt.text for prompt in held_out)]
 
     @cached_property
     def items(self) -> dict[str, tuple[list[TaskItem], list[TaskItem]]]:
