@@ -12,7 +12,7 @@ from gradshield.threshold.search import Measurement, Point, SearchResult
 
 
 def test_a_cell_draws_the_share_and_each_row_once() -> None:
-    pool = Pool([None] * 600, np.zeros(600), harmless=400)  # type: ignore[list-item]
+    pool = Pool([None] * 600, np.zeros(600), np.zeros(9), harmless=400)  # type: ignore[list-item]
     drawn = pool.draw(0.15, seed=3)
     assert len(drawn) == len(set(drawn)) == study.ROWS
     assert sum(position >= 400 for position in drawn) == 60

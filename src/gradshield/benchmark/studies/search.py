@@ -44,6 +44,7 @@ from gradshield.scoring.score import score_examples
 from gradshield.shield import GradShield
 from gradshield.threshold import decide
 from gradshield.threshold.search import (
+    FloatArray,
     Measurement,
     Point,
     SearchGoal,
@@ -88,10 +89,14 @@ def run(public_data: Path, progress: Progress) -> StudyResult:
 
 @dataclass(frozen=True)
 class Pool:
-    """All rows that cells draw from, harmless ones first, and their scores."""
+    """All rows that cells draw from, the `harmless` ones first, and their scores.
+
+    `reference` holds the scores of the packaged harmless rows, for the guess.
+    """
 
     examples: Sequence[TokenizedExample]
-    scores: np.ndarray[Any, np.dtype[np.float64]]
+    scores: FloatArray
+    reference: FloatArray
     harmless: int
 
     def draw(self, share: float, seed: int) -> list[int]:
@@ -129,7 +134,8 @@ class _Bench:
             for row, conversation in enumerate(conversations)
         ]
         harmless = len(LONGEST_ROW) * (ROWS // len(LONGEST_ROW))
-        return Pool(examples, np.array(self._scores(examples)), harmless)
+        scores, reference = self._scores(examples)
+        return Pool(examples, scores, reference, harmless)
 
     def _short_rows(self, name: str) -> list[Any]:
         """Rows of a task; the last 200 of a file are left for tests."""
@@ -143,8 +149,8 @@ class _Bench:
         ]
         return spread(short, ROWS // len(LONGEST_ROW))
 
-    def _scores(self, examples: Sequence[TokenizedExample]) -> list[float]:
-        """FIHS of the pool and, behind it, of the reference rows; kept, since it takes minutes."""
+    def _scores(self, examples: Sequence[TokenizedExample]) -> tuple[FloatArray, FloatArray]:
+        """FIHS of the pool and of the reference rows; kept in a file, since it takes minutes."""
         rows = repr([(example.input_ids, example.response_mask) for example in examples])
         name = hashlib.sha256(f"{self.identity}{rows}".encode()).hexdigest()[:32]
         path = TRIALS / f"scores-{name}.json"
@@ -159,9 +165,7 @@ class _Bench:
             }
             write_text(path, json.dumps(content) + "\n")
         content = json.loads(path.read_text(encoding="utf-8"))
-        self.reference = np.array(content["reference"])
-        scores: list[float] = content["scores"]
-        return scores
+        return np.array(content["scores"]), np.array(content["reference"])
 
     @cached_property
     def yardsticks(self) -> Yardsticks:
@@ -230,7 +234,7 @@ class _Bench:
         harmless = [k for k, position in enumerate(positions) if position < self.pool.harmless]
         scores = self.pool.scores[positions]
         trials = self.trials(positions, seed)
-        guess = decide(scores, self.reference).threshold
+        guess = decide(scores, self.pool.reference).threshold
         found = search_threshold(
             scores, trials, trials.aligned(), guess=guess, goal=GOAL, told=self._tell
         )
@@ -280,9 +284,7 @@ def _figures(measurement: Measurement) -> dict[str, Any]:
     }
 
 
-def bisection_finetunes(
-    found: SearchResult, scores: np.ndarray[Any, np.dtype[np.float64]], aligned: Measurement
-) -> int:
+def bisection_finetunes(found: SearchResult, scores: FloatArray, aligned: Measurement) -> int:
     """Finetunes that bisection from scratch would have needed, replayed on what was measured.
 
     Between measured kept sets the log-odds of the success rate are taken to be linear in their
