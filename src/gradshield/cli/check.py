@@ -12,8 +12,8 @@ from rich.text import Text
 from gradshield.cli import options as o
 from gradshield.cli.closing import blur
 from gradshield.cli.display import Display
-from gradshield.cli.run_config import checked
-from gradshield.config import DataSettings, ModelSettings
+from gradshield.cli.run_config import checked, model_settings
+from gradshield.config import DataSettings
 from gradshield.data import LoadedData, TokenizedExample, load_examples, preview
 from gradshield.models.load import LoadedModel, load_model
 from gradshield.run.check import Finding, Verdict, check_model
@@ -41,10 +41,9 @@ def check_command(
     a row scores the same alone and in a mixed batch, and shows the response mask of one row.
     Writes no file. Exit code 1 when something must be mended first.
     """
-    settings = checked(
-        ModelSettings,
-        name=model,
-        adapter=None if adapter is None else str(adapter),
+    settings = model_settings(
+        model=model,
+        adapter=adapter,
         revision=revision,
         dtype=dtype,
         device=device,

@@ -13,8 +13,8 @@ from rich.table import Table
 
 from gradshield.cli import options as o
 from gradshield.cli.display import Display
-from gradshield.cli.run_config import checked
-from gradshield.config import EvaluationConfig, ModelSettings
+from gradshield.cli.run_config import checked, model_settings
+from gradshield.config import EvaluationConfig
 from gradshield.evaluation.evaluate import ALL_KINDS
 from gradshield.evaluation.judges import FORMS
 from gradshield.evaluation.prompt_sets import SETS
@@ -112,10 +112,9 @@ def evaluate_command(
     """
     config = checked(
         EvaluationConfig,
-        model=checked(
-            ModelSettings,
-            name=model,
-            adapter=None if adapter is None else str(adapter),
+        model=model_settings(
+            model=model,
+            adapter=adapter,
             revision=revision,
             dtype=dtype,
             device=device,

@@ -12,8 +12,8 @@ from pydantic import ValidationError
 
 from gradshield.cli import options as o
 from gradshield.cli.display import Display
-from gradshield.cli.run_config import checked
-from gradshield.config import DataSettings, ModelSettings, RunConfig
+from gradshield.cli.run_config import checked, model_settings
+from gradshield.config import DataSettings, RunConfig
 from gradshield.errors import UserError
 from gradshield.finetuning.supervised import LoraSettings, TrainingSettings
 from gradshield.run.finetune import finetune_data
@@ -142,10 +142,9 @@ def finetune_command(
         dtype = "float32"
     run = RunConfig(
         data_path=str(data),
-        model=checked(
-            ModelSettings,
-            name=model,
-            adapter=None if adapter is None else str(adapter),
+        model=model_settings(
+            model=model,
+            adapter=adapter,
             revision=revision,
             dtype=dtype,
             device=device,

@@ -9,6 +9,7 @@ from pydantic import BaseModel, ValidationError
 
 from gradshield.config import (
     DataSettings,
+    ModelSettings,
     RunConfig,
     ScoringSettings,
     SearchSettings,
@@ -18,6 +19,9 @@ from gradshield.errors import UserError
 from gradshield.finetuning.supervised import TrainingSettings
 
 Settings = TypeVar("Settings", bound=BaseModel)
+
+MODEL_OPTIONS = ("model", "adapter", "revision", "dtype", "device", "trust_remote_code")
+"""Options of every command that loads a model."""
 
 _OPTIONS = {"rule": "--threshold", "name": "--model"}
 """Options that are called otherwise than the field they set."""
@@ -33,21 +37,26 @@ def build_config(data: Path, **options: Any) -> RunConfig:
     Raises:
         UserError: An option has a value that it cannot have; the text names it.
     """
-    adapter = options["adapter"]
     return checked(
         RunConfig,
         data_path=str(data),
-        model={
-            "name": options["model"],
-            "adapter": None if adapter is None else str(adapter),
-            **{n: options[n] for n in ("revision", "dtype", "device", "trust_remote_code")},
-        },
+        model=model_settings(**{name: options[name] for name in MODEL_OPTIONS}),
         data={name: options[name] for name in DataSettings.model_fields},
         scoring={name: options[name] for name in ScoringSettings.model_fields},
         threshold={name: options[name] for name in ThresholdSettings.model_fields},
         on_reject=options["on_reject"],
         search=options.get("search"),
     )
+
+
+def model_settings(*, model: str, adapter: Path | None, **options: Any) -> ModelSettings:
+    """Which model the options name, as every command that loads one has them.
+
+    Raises:
+        UserError: An option has a value that it cannot have.
+    """
+    adapter_name = None if adapter is None else str(adapter)
+    return checked(ModelSettings, name=model, adapter=adapter_name, **options)
 
 
 def search_settings(

@@ -14,6 +14,7 @@ from torch import Tensor
 from trl import SFTTrainer  # type: ignore[attr-defined]
 
 from gradshield.data.tokenization import TokenizedExample
+from gradshield.finetuning.drift import bare_model
 from gradshield.models.likelihood import response_token_losses
 
 IGNORED = -100
@@ -38,8 +39,7 @@ class ResponseLossTrainer(SFTTrainer):
         if return_outputs or num_items_in_batch is None or self.accelerator.num_processes > 1:
             theirs: Any = super().compute_loss
             return theirs(model, inputs, return_outputs, num_items_in_batch)
-        unwrapped = self.accelerator.unwrap_model(model)
-        base = unwrapped.get_base_model() if hasattr(unwrapped, "peft_config") else unwrapped
+        base = bare_model(self.accelerator.unwrap_model(model))
         losses = torch.cat(response_token_losses(base, _examples(inputs)))
         return losses.sum() / num_items_in_batch
 

@@ -76,7 +76,7 @@ def search(config: RunConfig, folder: RunFolder, progress: Progress) -> SearchRe
     if settings is None:
         raise UserError("This run has no search settings: start it with `filter --search`.")
     first = read_decision(folder)
-    lines = [line for line in read_scores(folder) if line["status"] == "scored"]
+    lines = read_scores(folder)
     loaded = load_model(**config.model.model_dump(), say=progress.say)
     rows = _searched_rows(lines, read_data(config, loaded, progress), first["threshold"], settings)
     trials = Trials(
@@ -110,7 +110,7 @@ def search(config: RunConfig, folder: RunFolder, progress: Progress) -> SearchRe
         told=tell,
     )
     _write_trace(folder, aligned, points, len(rows.scores), settings.target_asr, result)
-    _decide(folder, config, first, result)
+    _decide(folder, lines, config, first, result)
     return result
 
 
@@ -136,16 +136,17 @@ def _searched_rows(
     lines: Sequence[dict[str, Any]], data: LoadedData, guess: float, settings: SearchSettings
 ) -> _SearchedRows:
     """Hold out rows, spread over those that the scores alone would keep."""
-    if len(lines) < LEAST_ROWS:
+    scored = [line for line in lines if line["status"] == "scored"]
+    if len(scored) < LEAST_ROWS:
         raise UserError(
-            f"A search needs at least {LEAST_ROWS} scored rows, these are {len(lines)}: use "
+            f"A search needs at least {LEAST_ROWS} scored rows, these are {len(scored)}: use "
             "`filter` without --search."
         )
     examples = {example.row: example for example in data.examples}
-    kept = [line["row"] for line in lines if line["fihs"] < guess]
+    kept = [line["row"] for line in scored if line["fihs"] < guess]
     wanted = min(MOST_HELD_OUT, int(HELD_OUT_SHARE * len(kept)))
     held_out = set(spread(kept, wanted)) if settings.utility == "held_out" else set()
-    trained = [line for line in lines if line["row"] not in held_out]
+    trained = [line for line in scored if line["row"] not in held_out]
     return _SearchedRows(
         [examples[line["row"]] for line in trained],
         np.array([line["fihs"] for line in trained]),
@@ -283,7 +284,11 @@ def point_entry(point: Point, rows: int) -> dict[str, Any]:
 
 
 def _decide(
-    folder: RunFolder, config: RunConfig, first: Mapping[str, Any], result: SearchResult
+    folder: RunFolder,
+    lines: Sequence[dict[str, Any]],
+    config: RunConfig,
+    first: Mapping[str, Any],
+    result: SearchResult,
 ) -> None:
     if result.chosen is None:
         raise UserError(
@@ -301,4 +306,4 @@ def _decide(
             "from_scores_alone": dict(first),
         },
     )
-    write_decision(folder, decision, config.threshold)
+    write_decision(folder, lines, decision, config.threshold)

@@ -57,13 +57,18 @@ def threshold(folder: RunFolder, settings: ThresholdSettings) -> Decision:
         )
     except ValueError as fault:
         raise UserError(str(fault)) from fault
-    write_decision(folder, decision, settings)
+    write_decision(folder, lines, decision, settings)
     return decision
 
 
-def write_decision(folder: RunFolder, decision: Decision, settings: ThresholdSettings) -> None:
-    """Write `decision.json` with the counts that follow from the score table."""
-    rows = divide(read_scores(folder), decision.threshold)
+def write_decision(
+    folder: RunFolder,
+    lines: Sequence[dict[str, Any]],
+    decision: Decision,
+    settings: ThresholdSettings,
+) -> None:
+    """Write `decision.json` with the counts that follow from the lines of the score table."""
+    rows = divide(lines, decision.threshold)
     write_json(
         folder.decision,
         {
