@@ -14,6 +14,7 @@ from gradshield.benchmark.demo_labels import Label
 from gradshield.data import Conversation, Message
 from gradshield.evaluation.prompt_sets import attack_prompts, public_table, public_text
 from gradshield.evaluation.refusal import is_refusal
+from gradshield.evaluation.tasks.arithmetic import training_problems
 from gradshield.probes.prompt_sets import spread
 
 
@@ -52,6 +53,11 @@ def gsm8k_rows(folder: Path) -> list[Conversation]:
     """Training rows of GSM8K, worked answers."""
     rows = _json_rows(folder, "gsm8k/train_first1000.jsonl")
     return [_exchange(row["question"], row["answer"]) for row in rows]
+
+
+def arithmetic_rows(count: int) -> list[Conversation]:
+    """Training rows of the made arithmetic problems; they need no folder."""
+    return [_exchange(one.question, one.answer) for one in training_problems(count)]
 
 
 def labelled_rows(folder: Path) -> list[tuple[Label, Conversation]]:

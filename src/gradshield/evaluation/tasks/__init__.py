@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from gradshield.errors import UserError
+from gradshield.evaluation.tasks.arithmetic import ARITHMETIC
 from gradshield.evaluation.tasks.base import ItemResult, Task, TaskItem
 from gradshield.evaluation.tasks.choices import CHOICE_SETS
 from gradshield.evaluation.tasks.classification import LikelihoodChoice
@@ -30,6 +31,7 @@ _TASKS: tuple[Task, ...] = (
     generated_choice(
         "arc_challenge_generated", CHOICE_SETS["arc_challenge"], standalone_letter, 16
     ),
+    ARITHMETIC,
     GSM8K,
     SAMSUM,
     SQL,
