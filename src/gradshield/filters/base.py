@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from enum import StrEnum
+from enum import Enum
 from typing import Protocol
 
 import numpy as np
@@ -15,7 +15,7 @@ from gradshield.progress import Progress, Silent
 from gradshield.threshold.rule import FloatArray
 
 
-class Need(StrEnum):
+class Need(str, Enum):
     """What a filter must be given beside the aligned model and the rows."""
 
     HARMFUL_PROMPTS = "harmful prompts"

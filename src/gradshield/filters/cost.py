@@ -66,7 +66,8 @@ def counted_passes(model: PreTrainedModel) -> Iterator[Passes]:
         tokens = output.shape[:-1].numel()
         passes.forward += tokens
         if output.requires_grad:
-            output.register_hook(lambda _: _count_backward(passes, tokens))
+            register: Any = output.register_hook
+            register(lambda _: _count_backward(passes, tokens))
 
     last = list(block_weights(model).values())[-1].module
     hook = last.register_forward_hook(count)
