@@ -1,8 +1,10 @@
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
 import torch
-from transformers import LlamaForCausalLM
+from transformers import LlamaForCausalLM, PreTrainedModel
 
 from gradshield.evaluation.generation import Sampling, end_of_turn_ids, generate_answers
 from gradshield.models.prompts import prompt_token_ids
@@ -20,7 +22,7 @@ PROMPTS = [
 LIMIT = 12
 
 
-def one_by_one(model: LlamaForCausalLM, prompt: str, limit: int = LIMIT) -> list[int]:
+def one_by_one(model: PreTrainedModel, prompt: str, limit: int = LIMIT) -> list[int]:
     """The model's own greedy tokens for one prompt, chosen step by step without any padding."""
     ids = prompt_token_ids(chat_tokenizer(), prompt)
     answer: list[int] = []
@@ -67,6 +69,28 @@ def test_a_model_with_positions_of_its_own_is_padded_right_too() -> None:
     answers = generate_answers(model, chat_tokenizer(), PROMPTS, max_new_tokens=6)
     expected = [one_by_one(model, prompt, 6) for prompt in PROMPTS]
     assert [list(answer.token_ids) for answer in answers] == expected
+
+
+@pytest.mark.parametrize("model", [tiny_llama, tiny_gpt2])
+def test_a_shared_beginning_is_run_once(model: Callable[[], PreTrainedModel]) -> None:
+    beginning = "You are given a long text that all prompts begin with, and it says: "
+    prompts = [beginning + prompt for prompt in [*PROMPTS, ""]]
+    chosen = model()
+    rows: list[int] = []
+    hook = chosen.get_input_embeddings().register_forward_pre_hook(
+        lambda _, inputs: rows.append(inputs[0].shape[0])
+    )
+    answers = generate_answers(chosen, chat_tokenizer(), prompts, max_new_tokens=6)
+    hook.remove()
+    assert rows[:2] == [1, len(prompts)]
+    expected = [one_by_one(chosen, prompt, 6) for prompt in prompts]
+    assert [list(answer.token_ids) for answer in answers] == expected
+
+
+def test_one_prompt_many_times() -> None:
+    answers = generate_answers(tiny_llama(), chat_tokenizer(), PROMPTS[1:2] * 3, max_new_tokens=6)
+    expected = one_by_one(tiny_llama(), PROMPTS[1], 6)
+    assert [list(answer.token_ids) for answer in answers] == [expected] * 3
 
 
 def test_what_the_model_asks_for_in_its_generation_config_is_switched_off() -> None:

@@ -13,6 +13,7 @@ from gradshield.models import likelihood
 from gradshield.models.layers import block_weights
 from gradshield.models.likelihood import first_response_logits, response_token_losses
 from gradshield.models.prompts import prompt_response_example, prompt_token_ids
+from gradshield.models.shared_prefix import prefix_options
 from tests.tiny_architectures import tiny_architecture
 from tests.tiny_models import (
     OneLayerModel,
@@ -163,10 +164,10 @@ def test_a_prefix_that_is_computed_once_changes_neither_losses_nor_gradients(
         torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-6)
 
 
-def test_rows_with_little_in_common_are_computed_whole(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_rows_with_little_in_common_are_computed_whole() -> None:
     model = tiny_llama()
     examples = [prompt_response_example((40, 41, 42, 43, last), (50, 51)) for last in (44, 45)]
-    monkeypatch.setattr(likelihood, "_prefix_cache", None)
+    assert prefix_options(model, torch.tensor([[40, 41, 42, 43]]), 2) == {}
     assert mean_losses(model, examples) == pytest.approx(losses(examples, model), rel=1e-5)
 
 
@@ -178,5 +179,5 @@ def test_a_model_without_key_value_layers_computes_the_prefix_with_every_row(
     monkeypatch.setattr(model.config, "layer_types", ["sliding_attention"] * 2, raising=False)
     monkeypatch.setattr(model.config, "sliding_window", 4, raising=False)
     examples = shared_prefix_examples()
-    assert likelihood._prefix_cache(model, torch.tensor([[40] * 8]), 3) is None
+    assert prefix_options(model, torch.tensor([[40] * 8]), 3) == {}
     assert mean_losses(model, examples) == pytest.approx(losses(examples, model), rel=1e-5)

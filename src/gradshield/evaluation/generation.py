@@ -1,4 +1,4 @@
-"""Answers of a chat model to user prompts, greedy or sampled, in left-padded batches."""
+"""Answers of a chat model to user prompts, greedy or sampled, in padded batches."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from gradshield.models.prompts import prompt_token_ids
+from gradshield.models.shared_prefix import common_prefix, prefix_options
 
 
 @dataclass(frozen=True)
@@ -97,17 +98,22 @@ def _generate_batch(
     stops: set[int],
     sampling: Sampling | None,
 ) -> list[list[int]]:
-    """Generate for one left-padded batch; padding sits left so that all answers start together.
+    """Generate for one batch, padded before what differs so that all answers start together.
 
     What the model's own generation config asks for (samples, beams, penalties) is overruled: a
     penalty for repeated tokens, for one, would count the padding as text.
     """
     width = max(len(ids) for ids in batch)
+    shared = common_prefix(batch, min(len(ids) for ids in batch) - 1)
+    prefix_ids = torch.tensor([batch[0][:shared]], dtype=torch.long, device=model.device)
+    options = prefix_options(model, prefix_ids, len(batch))
+    prefix = prefix_ids.shape[1] if options else 0
     input_ids = torch.zeros(len(batch), width, dtype=torch.long)
     attention_mask = torch.zeros_like(input_ids)
     for row, ids in enumerate(batch):
-        input_ids[row, width - len(ids) :] = torch.tensor(ids)
-        attention_mask[row, width - len(ids) :] = 1
+        places = [*range(prefix), *range(width - len(ids) + prefix, width)]
+        input_ids[row, places] = torch.tensor(ids)
+        attention_mask[row, places] = 1
     generated = cast(Any, model).generate(
         input_ids=input_ids.to(model.device),
         attention_mask=attention_mask.to(model.device),
@@ -118,7 +124,7 @@ def _generate_batch(
         no_repeat_ngram_size=0,
         eos_token_id=sorted(stops) or None,
         pad_token_id=min(stops, default=0),
-        use_cache=True,
+        **{"use_cache": True, **options},
     )
     answers: list[list[int]] = generated[:, width:].tolist()
     return answers

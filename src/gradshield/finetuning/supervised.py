@@ -35,12 +35,16 @@ from gradshield.progress import Progress, Silent
 
 
 class LoraSettings(BaseModel):
-    """A LoRA adapter on all linear layers of the blocks."""
+    """A LoRA adapter on linear layers of the blocks.
+
+    `modules` chooses among them as for scoring (`block_weights`); None takes all.
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     rank: int = Field(default=16, ge=1)
     alpha: int = Field(default=32, ge=1)
+    modules: str | None = None
 
 
 class TrainingSettings(BaseModel):
@@ -430,7 +434,7 @@ def _peft_config(model: PreTrainedModel, lora: LoraSettings) -> Any:
         r=lora.rank,
         lora_alpha=lora.alpha,
         lora_dropout=0.0,
-        target_modules=sorted(block_linear_layers(model)),
+        target_modules=sorted(block_linear_layers(model, lora.modules)),
         task_type="CAUSAL_LM",
     )
 

@@ -80,11 +80,11 @@ def block_weights(model: PreTrainedModel, modules: str | None = None) -> dict[st
     return weights
 
 
-def block_linear_layers(model: PreTrainedModel) -> dict[str, Any]:
-    """All linear layers inside the transformer blocks by dotted name, see `block_weights`."""
+def block_linear_layers(model: PreTrainedModel, modules: str | None = None) -> dict[str, Any]:
+    """Linear layers inside the transformer blocks by dotted name, see `block_weights`."""
     return {
         name: weight.module
-        for name, weight in block_weights(model).items()
+        for name, weight in block_weights(model, modules).items()
         if isinstance(weight.module, nn.Linear | Conv1D)
     }
 

@@ -2,23 +2,19 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Sequence
-from itertools import takewhile
 from typing import Any
 
 import torch
 from torch import Tensor
 from torch.nn import functional
-from transformers import DynamicCache, PreTrainedModel, PreTrainedTokenizerBase
-from transformers.cache_utils import DynamicLayer
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from gradshield.data.tokenization import TokenizedExample
 from gradshield.models.open_weights import replaced_forward
 from gradshield.models.prompts import prompt_token_ids
+from gradshield.models.shared_prefix import common_prefix, prefix_options
 
-LEAST_PREFIX = 8
-"""Shared tokens from which on the extra pass over the prefix pays."""
 MOST_LOGITS = 2**22
 """Logits that are made at a time: 16 MiB in float32, and in derivatives several times that."""
 
@@ -44,7 +40,7 @@ def response_token_losses(
     input_ids, targets = _pad(examples)
     input_ids = input_ids.to(model.device)
     first_response = min(example.response_mask.index(True) for example in examples)
-    output, prefix = _run_base(model, input_ids, _common_prefix(input_ids, first_response - 1))
+    output, prefix = _run_base(model, input_ids, first_response - 1)
     states = output.last_hidden_state[:, :-1]
     versions = len(states) // len(examples)
     wanted = targets[:, prefix + 1 :].to(states.device)
@@ -66,7 +62,7 @@ def first_response_logits(
     rendered = [prompt_token_ids(tokenizer, prompt) for prompt in prompts]
     input_ids = padded(rendered).to(model.device)
     last = torch.tensor([len(token_ids) - 1 for token_ids in rendered], device=model.device)
-    output, prefix = _run_base(model, input_ids, _common_prefix(input_ids, int(last.min())))
+    output, prefix = _run_base(model, input_ids, int(last.min()))
     states = output.last_hidden_state
     return _logits(model, output, states[range(len(rendered)), last - prefix]).float()
 
@@ -87,40 +83,17 @@ def padded(rows: Sequence[Sequence[int]]) -> Tensor:
     return torch.nn.utils.rnn.pad_sequence([torch.tensor(row).long() for row in rows], True)
 
 
-def _common_prefix(input_ids: Tensor, limit: int) -> int:
-    """Number of leading tokens, at most `limit`, that all rows share."""
-    columns = zip(*input_ids[:, : max(limit, 0)].tolist(), strict=True)
-    return sum(1 for _ in takewhile(lambda tokens: len(set(tokens)) == 1, columns))
-
-
-def _run_base(model: PreTrainedModel, input_ids: Tensor, prefix: int) -> tuple[Any, int]:
+def _run_base(model: PreTrainedModel, input_ids: Tensor, limit: int) -> tuple[Any, int]:
     """Output of the model below its head, and the column that its first state belongs to.
 
-    The first `prefix` tokens, alike in all rows, are computed for one row only if that pays; the
+    Tokens alike in all rows, at most `limit`, are computed for one row only if that pays; the
     states begin after them then.
     """
-    if prefix >= LEAST_PREFIX and len(input_ids) > 1:
-        cache = _prefix_cache(model, input_ids[:1, :prefix], len(input_ids))
-        if cache is not None:
-            options = {_cache_argument(model): cache, "use_cache": True}
-            return model.base_model(input_ids=input_ids[:, prefix:], **options), prefix
+    prefix = common_prefix(input_ids.tolist(), limit)
+    options = prefix_options(model, input_ids[:1, :prefix], len(input_ids))
+    if options:
+        return model.base_model(input_ids=input_ids[:, prefix:], **options), prefix
     return model.base_model(input_ids=input_ids, use_cache=False), 0
-
-
-def _prefix_cache(model: PreTrainedModel, prefix_ids: Tensor, copies: int) -> DynamicCache | None:
-    """Keys and values of a prefix, differentiable, for several rows; None if the model has none."""
-    cache = DynamicCache(config=model.config)
-    # Other caches, such as those of recurrent layers, hold more than keys and values.
-    if {type(one) for one in cache.layers} != {DynamicLayer}:
-        return None
-    model.base_model(input_ids=prefix_ids, use_cache=True, **{_cache_argument(model): cache})
-    cache.batch_repeat_interleave(copies)
-    return cache
-
-
-def _cache_argument(model: PreTrainedModel) -> str:
-    """The name that the model gives its cache; it has changed between versions of transformers."""
-    return "cache" if "cache" in inspect.signature(model.forward).parameters else "past_key_values"
 
 
 def _token_losses(model: PreTrainedModel, output: Any, states: Tensor, next_ids: Tensor) -> Tensor:

@@ -13,7 +13,9 @@ from tests.evaluation.tasks.public_folder import write_jsonl
 
 def test_worked_answers_are_right() -> None:
     for problem in training_problems(1000):
-        a, sign, b, result = re.fullmatch(r"(\d+) (.) (\d+) = (\d+)", problem.answer).groups()  # type: ignore[union-attr]
+        found = re.search(r"(\d+) (.) (\d+) = (\d+)", problem.answer)
+        assert found is not None
+        a, sign, b, result = found.groups()
         expected = {"+": int(a) + int(b), "-": int(a) - int(b), "x": int(a) * int(b)}[sign]
         assert int(result) == problem.result == expected > 0
         assert {a, b} <= set(re.findall(r"\d+", problem.question))

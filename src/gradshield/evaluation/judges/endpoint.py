@@ -142,18 +142,18 @@ class EndpointJudge:
         except HTTPError as fault:
             raise UserError(
                 f"The judge at {self.base_url} declined {where} with HTTP status {fault.code}: "
-                f"{_shown(fault.read())}. Check the URL, the model's name and the API key."
+                f"{shown(fault.read())}. Check the URL, the model's name and the API key."
             ) from fault
 
     def _ask(self, exchange: Exchange, key: str | None) -> float:
         request = self._request(exchange, key)
         for attempt in range(self.retries):
             try:
-                return _value(_fetch(request, self.timeout))
+                return self._value(_fetch(request, self.timeout))
             except _BusyError as fault:
                 asked_for = fault.wait if fault.wait is not None else 0.0
                 self.sleep(min(max(asked_for, self.first_wait * 2**attempt), LONGEST_WAIT))
-        return _value(_fetch(request, self.timeout))
+        return self._value(_fetch(request, self.timeout))
 
     def _request(self, exchange: Exchange, key: str | None) -> Request:
         body = {
@@ -169,11 +169,26 @@ class EndpointJudge:
                 },
             ],
         }
+        return self._post("chat/completions", body, key)
+
+    def _post(self, path: str, body: dict[str, Any], key: str | None) -> Request:
         headers = {"Content-Type": "application/json"}
         if key is not None:
             headers["Authorization"] = f"Bearer {key}"
-        url = f"{self.base_url.rstrip('/')}/chat/completions"
+        url = f"{self.base_url.rstrip('/')}/{path}"
         return Request(url, json.dumps(body).encode(), headers, method="POST")
+
+    def _value(self, body: bytes) -> float:
+        """The value of the one word that a reply holds, reasoning before it left out."""
+        try:
+            reply: Any = json.loads(body)
+            text = reply["choices"][0]["message"]["content"]
+        except (ValueError, LookupError, TypeError) as fault:
+            raise _ReplyError(f"its reply is no chat completion: {shown(body)}") from fault
+        found = _WORD.fullmatch(_REASONING.sub("", text)) if isinstance(text, str) else None
+        if found is None:
+            raise _ReplyError(f"it said {str(text)[:80]!r}")
+        return VALUES[found[1].upper()]
 
 
 def _fetch(request: Request, timeout: float) -> bytes:
@@ -197,19 +212,6 @@ def _seconds(header: str | None) -> float | None:
     return float(header) if header is not None and header.strip().isdecimal() else None
 
 
-def _value(body: bytes) -> float:
-    """The value of the one word that a reply holds, reasoning before it left out."""
-    try:
-        reply: Any = json.loads(body)
-        text = reply["choices"][0]["message"]["content"]
-    except (ValueError, LookupError, TypeError) as fault:
-        raise _ReplyError(f"its reply is no chat completion: {_shown(body)}") from fault
-    found = _WORD.fullmatch(_REASONING.sub("", text)) if isinstance(text, str) else None
-    if found is None:
-        raise _ReplyError(f"it said {str(text)[:80]!r}")
-    return VALUES[found[1].upper()]
-
-
-def _shown(body: bytes) -> str:
+def shown(body: bytes) -> str:
     """The beginning of a reply, on one line."""
     return repr(" ".join(body.decode("utf-8", "replace").split())[:200])

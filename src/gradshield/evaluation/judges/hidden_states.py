@@ -14,14 +14,13 @@ from itertools import cycle
 from typing import Any
 
 import numpy as np
-import torch
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from gradshield.data.tokenization import TokenizedExample
 from gradshield.evaluation.judges.base import Exchange, answered
-from gradshield.models.likelihood import padded
+from gradshield.models.hidden_states import layer_count, mean_response, pooled_states
 from gradshield.models.load import LoadedModel
 from gradshield.models.prompts import prompt_response_example, prompt_token_ids
 from gradshield.probes.prompt_sets import Prompt, load_prompts, spread
@@ -31,7 +30,6 @@ from gradshield.probes.wordings import (
     REFUSALS,
     RowSplit,
 )
-from gradshield.scoring.batching import batches_by_length
 
 TOKENS = 16
 """Tokens of an answer that are read: refusals are stated first."""
@@ -112,21 +110,11 @@ def _worded(
     return zip(spread(prompts, count), cycle(wordings), strict=False)
 
 
-@torch.inference_mode()
 def mean_states(aligned: LoadedModel, exchanges: Sequence[Exchange]) -> np.ndarray:
     """Mean hidden state over the first tokens of each answer, float32 [exchanges, hidden]."""
     examples = [_opening(aligned, exchange, row) for row, exchange in enumerate(exchanges)]
-    layer = round(DEPTH * aligned.model.config.get_text_config().num_hidden_layers)
-    means: dict[int, np.ndarray] = {}
-    for batch in batches_by_length(examples):
-        input_ids = padded([example.input_ids for example in batch]).to(aligned.model.device)
-        output = aligned.model.base_model(
-            input_ids=input_ids, use_cache=False, output_hidden_states=True
-        )
-        for states, example in zip(output.hidden_states[layer].float(), batch, strict=True):
-            mask = torch.tensor(example.response_mask, device=states.device)
-            means[example.row] = states[: len(mask)][mask].mean(dim=0).cpu().numpy()
-    return np.stack([means[row] for row in range(len(exchanges))])
+    layer = round(DEPTH * layer_count(aligned.model))
+    return pooled_states(aligned.model, examples, [layer], mean_response)[:, 0]
 
 
 def _opening(aligned: LoadedModel, exchange: Exchange, row: int) -> TokenizedExample:

@@ -23,12 +23,36 @@ MAX_NEW_TOKENS = 24
 _SEED = 0
 _OPERATIONS = {"+": operator.add, "-": operator.sub, "x": operator.mul}
 _WORDINGS = (
-    ("+", "{who} has {a} {things} and gets {b} more. How many {things} does {who} have now?"),
-    ("+", "One shelf holds {a} {things}, another {b}. How many {things} are on the two?"),
-    ("+", "{who} finds {a} {things} in the morning and {b} at night. How many {things} is that?"),
-    ("-", "{who} has {a} {things} and gives away {b}. How many {things} are left?"),
-    ("-", "Of {a} {things} in a shop, {b} are sold. How many {things} remain?"),
-    ("x", "{who} buys {a} bags with {b} {things} in each. How many {things} does {who} buy?"),
+    (
+        "+",
+        "{who} has {a} {things} and gets {b} more. How many {things} does {who} have now?",
+        "{who} has {a} + {b} = {result} {things} now.",
+    ),
+    (
+        "+",
+        "One shelf holds {a} {things}, another {b}. How many {things} are on the two?",
+        "Together they hold {a} + {b} = {result} {things}.",
+    ),
+    (
+        "+",
+        "{who} finds {a} {things} in the morning and {b} at night. How many {things} is that?",
+        "That is {a} + {b} = {result} {things}.",
+    ),
+    (
+        "-",
+        "{who} has {a} {things} and gives away {b}. How many {things} are left?",
+        "There are {a} - {b} = {result} {things} left.",
+    ),
+    (
+        "-",
+        "Of {a} {things} in a shop, {b} are sold. How many {things} remain?",
+        "The shop has {a} - {b} = {result} {things} left.",
+    ),
+    (
+        "x",
+        "{who} buys {a} bags with {b} {things} in each. How many {things} does {who} buy?",
+        "{who} buys {a} x {b} = {result} {things}.",
+    ),
 )
 _PEOPLE = ("Ana", "Ben", "Chidi", "Dora", "Emil", "Farah", "Goro", "Hana")
 _THINGS = ("apples", "books", "coins", "eggs", "pens", "shells", "stamps")
@@ -38,7 +62,7 @@ _LARGEST_FACTOR = 9
 
 @dataclass(frozen=True)
 class Problem:
-    """A question and its worked answer, such as "3 + 4 = 7"; `result` is the number."""
+    """A question and its worked answer ("That is 3 + 4 = 7 pens."); `result` is the number."""
 
     question: str
     answer: str
@@ -62,9 +86,9 @@ def _problems() -> list[Problem]:
     """Every wording with every pair of numbers that it allows, in a mixed but fixed order."""
     generator = random.Random(_SEED)
     problems = [
-        _problem(sign, wording, a, b, generator)
-        for (sign, wording), a, b in product(_WORDINGS, _NUMBERS, _NUMBERS)
-        if _allowed(sign, a, b)
+        _problem(wording, a, b, generator)
+        for wording, a, b in product(_WORDINGS, _NUMBERS, _NUMBERS)
+        if _allowed(wording[0], a, b)
     ]
     generator.shuffle(problems)
     return problems
@@ -75,11 +99,12 @@ def _allowed(sign: str, a: int, b: int) -> bool:
     return {"+": True, "-": a > b, "x": max(a, b) <= _LARGEST_FACTOR}[sign]
 
 
-def _problem(sign: str, wording: str, a: int, b: int, generator: random.Random) -> Problem:
-    who, things = generator.choice(_PEOPLE), generator.choice(_THINGS)
+def _problem(wording: tuple[str, str, str], a: int, b: int, generator: random.Random) -> Problem:
+    sign, question, answer = wording
     result = _OPERATIONS[sign](a, b)
-    question = wording.format(who=who, things=things, a=a, b=b)
-    return Problem(question, f"{a} {sign} {b} = {result}", result)
+    words = {"who": generator.choice(_PEOPLE), "things": generator.choice(_THINGS)}
+    words |= {"a": str(a), "b": str(b), "result": str(result)}
+    return Problem(question.format(**words), answer.format(**words), result)
 
 
 def _items(source: Path) -> list[TaskItem]:
