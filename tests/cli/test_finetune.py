@@ -31,7 +31,8 @@ def test_trains_an_adapter_and_says_how_to_use_it(tmp_path: Path, model_folder: 
     data = write_jsonl(tmp_path / "rows.jsonl", good_rows(6))
     out = tmp_path / "adapter"
     config = settings_file(tmp_path / "train.yaml", "epochs: 2\nlearning_rate: 0.01\n")
-    options = ("--config", config, "--batch-size", 3, "--rank", 2, "--device", "cpu")
+    options = ("--config", config, "--batch-size", 3, "--rank", 2, "--modules", "mlp")
+    options += ("--device", "cpu")
     outcome = run(data, "--model", model_folder, "--out", out, *options)
     assert outcome.exit_code == 0, outcome.output
     assert f"use it with `--model {model_folder} --adapter {out}`" in outcome.stderr
@@ -47,7 +48,7 @@ def test_trains_an_adapter_and_says_how_to_use_it(tmp_path: Path, model_folder: 
         "micro_batch_size": 1,
         "warmup_steps": 10,
         "max_grad_norm": 1.0,
-        "lora": {"rank": 2, "alpha": 32},
+        "lora": {"rank": 2, "alpha": 32, "modules": "mlp"},
         "save_every": 100,
         "seed": 0,
     }

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 import pytest
 
-from gradshield.filters.base import Material, Need, Row, Scores
+from gradshield.filters.base import Material, Need, Row, Scores, fixed
 from gradshield.filters.cost import Cost, counted_passes, score_with_cost
 from gradshield.filters.mean_loss import MeanLoss
 from gradshield.models.likelihood import response_token_losses
@@ -20,12 +20,13 @@ class GradientOfEveryRow:
 
     name: str = "gradient"
     needs: frozenset[Need] = frozenset()
+    by_row: bool = True
 
     def score(self, rows: Sequence[Row], material: Material) -> Scores:
         model = material.loaded.model
         for row in rows:
             example_gradient(model, ["model.layers.0.mlp.down_proj"], row.example, "sum")
-        return Scores(np.zeros(len(rows)), 1.0, trainings=2)
+        return Scores(np.zeros(len(rows)), fixed(1.0), trainings=2)
 
 
 def test_a_gradient_is_one_forward_and_one_backward() -> None:
@@ -60,7 +61,7 @@ def test_scores_that_lack_a_row_or_are_not_finite_are_refused(values: np.ndarray
     @dataclass(frozen=True)
     class Wrong(GradientOfEveryRow):
         def score(self, rows: Sequence[Row], material: Material) -> Scores:
-            return Scores(values, 0.0)
+            return Scores(values, fixed(0.0))
 
     material = tiny_material()
     with pytest.raises(ValueError, match="gradient"):

@@ -111,6 +111,23 @@ def test_a_lora_adapter_is_trained_and_merged() -> None:
             assert int(torch.linalg.matrix_rank(tensor - before[name], rtol=1e-3)) <= 2
 
 
+def test_an_adapter_on_chosen_modules_leaves_the_others() -> None:
+    model = tiny_llama()
+    before = snapshot(model)
+    lora = LoraSettings(rank=2, alpha=4, modules=r"layers\.1\.mlp\.down")
+    after = finetune(
+        model, chat_tokenizer(), EXAMPLES, WHOLE.model_copy(update={"lora": lora})
+    ).state_dict()
+    changed = [name for name, tensor in after.items() if not torch.equal(tensor, before[name])]
+    assert changed == ["model.layers.1.mlp.down_proj.weight"]
+
+
+def test_modules_that_no_layer_has_are_named() -> None:
+    settings = WHOLE.model_copy(update={"lora": LoraSettings(modules="no_such_layer")})
+    with pytest.raises(UserError, match="no_such_layer"):
+        finetune(tiny_llama(), chat_tokenizer(), EXAMPLES, settings)
+
+
 def test_only_response_tokens_are_trained_on() -> None:
     # The same response after the same tokens; what the prompts' own tokens predict differs.
     model = tiny_llama()

@@ -106,6 +106,14 @@ def finetune_command(
         int | None,
         _training_option(f"Its alpha, scale times rank. Default: {LoraSettings().alpha}."),
     ] = None,
+    modules: Annotated[
+        str | None,
+        _training_option(
+            "Layers that get an adapter: late_mlp (linear layers outside attention, last half of "
+            "the blocks), or a regular expression over their dotted names. Default: all linear "
+            "layers of the blocks."
+        ),
+    ] = None,
     save_every: Annotated[
         int | None,
         _training_option(f"Steps between checkpoints. Default: {_DEFAULTS.save_every}."),
@@ -135,6 +143,7 @@ def finetune_command(
         warmup_steps=warmup_steps,
         rank=rank,
         alpha=alpha,
+        modules=modules,
         save_every=save_every,
         seed=seed,
     )

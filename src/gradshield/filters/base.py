@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
 from enum import Enum
 from typing import Protocol
 
@@ -60,19 +61,32 @@ class Material:
     progress: Progress = field(default_factory=Silent)
 
 
+Cut = Callable[[FloatArray], float]
+"""From the scores of a data set, [rows], to the threshold: rows at or above it are removed."""
+
+
 @dataclass(frozen=True)
 class Scores:
     """Scores of all rows, and where the method itself would draw the line.
 
     Attributes:
         values: [rows], finite; higher = remove first. Only their order counts between filters.
-        threshold: Rows at or above it are removed; infinite where the method removes nothing.
+        cut: The method's own way to a threshold.
         trainings: Finetunes that were needed beside passes over the rows.
     """
 
     values: FloatArray
-    threshold: float
+    cut: Cut
     trainings: int = 0
+
+    @property
+    def threshold(self) -> float:
+        """Where the method itself would cut these rows; infinite where it removes nothing."""
+        return self.cut(self.values)
+
+    def of(self, positions: Sequence[int]) -> Scores:
+        """The scores of some of the rows as a data set of their own."""
+        return replace(self, values=self.values[list(positions)])
 
 
 class Filter(Protocol):
@@ -88,6 +102,11 @@ class Filter(Protocol):
         """What `Material` must hold for it."""
         ...
 
+    @property
+    def by_row(self) -> bool:
+        """Whether a row scores the same in every data set, so that a pool can be scored once."""
+        ...
+
     def score(self, rows: Sequence[Row], material: Material) -> Scores:
         """Score all rows of a data set.
 
@@ -97,10 +116,16 @@ class Filter(Protocol):
         ...
 
 
-def top_share(values: FloatArray, share: float) -> float:
-    """The threshold at which the highest `share` of the values is removed; equal ones together.
+def fixed(threshold: float) -> Cut:
+    """The same threshold for every data set."""
+    return lambda values: threshold
 
-    Infinite where that is less than half a row.
-    """
-    count = round(share * len(values))
-    return float(np.sort(values)[-count]) if count else float("inf")
+
+def top_share(share: float) -> Cut:
+    """Remove the highest `share` of the rows, equal ones together; none below half a row."""
+
+    def cut(values: FloatArray) -> float:
+        count = round(share * len(values))
+        return float(np.sort(values)[-count]) if count else math.inf
+
+    return cut

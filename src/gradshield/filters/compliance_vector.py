@@ -40,6 +40,7 @@ class ComplianceVector:
     layer: int | None = None
     name: str = "compliance_vector"
     needs: frozenset[Need] = frozenset({Need.HARMFUL_ANSWERS, Need.REFUSALS})
+    by_row: bool = True
 
     def score(self, rows: Sequence[Row], material: Material) -> Scores:
         """(mean response state - last prompt state) . unit compliance vector; see `Filter`.
@@ -59,7 +60,7 @@ class ComplianceVector:
             examples = [row.example for row in rows]
             shifts = pooled_states(model, examples, [layers[chosen]], response_shift, advance)
         values = shifts[:, 0].astype(np.float64) @ vector
-        return Scores(values, top_share(values, REMOVED_SHARE))
+        return Scores(values, top_share(REMOVED_SHARE))
 
 
 def best_layer(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 
@@ -12,6 +13,7 @@ from gradshield.filters.base import Material, Need, Row, Scores
 from gradshield.scoring.score import score_examples
 from gradshield.shield import GradShield
 from gradshield.threshold import decide
+from gradshield.threshold.rule import FloatArray
 
 
 @dataclass(frozen=True)
@@ -28,6 +30,7 @@ class FihsFilter:
     scoring: ScoringSettings
     threshold: ThresholdSettings
     needs: frozenset[Need] = frozenset({Need.HARMFUL_PROMPTS})
+    by_row: bool = True
 
     def score(self, rows: Sequence[Row], material: Material) -> Scores:
         """FIHS per unit direction; see `Filter`."""
@@ -44,11 +47,12 @@ class FihsFilter:
                 progress=advance,
             )
         values = np.array([found[row.example.row].fihs for row in rows])
+        return Scores(values, partial(self._cut, reference=shield.reference))
+
+    def _cut(self, values: FloatArray, *, reference: FloatArray) -> float:
         rule = self.threshold
-        decision = decide(
-            values, shield.reference, rule=rule.rule, level=rule.level, seed=rule.seed
-        )
-        return Scores(values, decision.threshold)
+        decision = decide(values, reference, rule=rule.rule, level=rule.level, seed=rule.seed)
+        return decision.threshold
 
 
 GRADSHIELD = FihsFilter("gradshield", ScoringSettings(), ThresholdSettings())

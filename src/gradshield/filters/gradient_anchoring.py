@@ -48,6 +48,7 @@ class GradientAnchoring:
     candidate_tokens: int | None = None
     name: str = "gradient_anchoring"
     needs: frozenset[Need] = frozenset({Need.HARMFUL_ANSWERS, Need.REFUSALS, Need.HARMLESS_ROWS})
+    by_row: bool = True
 
     def score(self, rows: Sequence[Row], material: Material) -> Scores:
         """Sum of three cosine-like terms, within [-3, 3]; see `Filter`.
@@ -67,7 +68,7 @@ class GradientAnchoring:
                 product = float(inner_product(gradients, anchors))
                 values[place] = product / max(length(gradients), SHORTEST)
                 advance(1)
-        return Scores(values, top_share(values, REMOVED_SHARE))
+        return Scores(values, top_share(REMOVED_SHARE))
 
     def _combined_anchors(self, names: Sequence[str], material: Material) -> list[Tensor]:
         """The weighted sum of the anchors by named weight, in float32."""

@@ -32,6 +32,7 @@ class ModerateGradient:
 
     name: str = "moderate_gradient"
     needs: frozenset[Need] = frozenset()
+    by_row: bool = False
 
     def score(self, rows: Sequence[Row], material: Material) -> Scores:
         """Distance of the gradient norm from the median of all rows; see `Filter`.
@@ -43,7 +44,7 @@ class ModerateGradient:
         """
         norms = gradient_norms(rows, material)
         values = np.abs(norms - np.median(norms))
-        return Scores(values, top_share(values, REMOVED_SHARE))
+        return Scores(values, top_share(REMOVED_SHARE))
 
 
 def gradient_norms(rows: Sequence[Row], material: Material) -> FloatArray:

@@ -17,7 +17,7 @@ import numpy as np
 from gradshield.errors import UserError
 from gradshield.evaluation.judges import COMPLIED_FROM, KEY_VARIABLE, Judge, make_judge
 from gradshield.evaluation.judges.moderation import ModerationJudge
-from gradshield.filters.base import Material, Need, Row, Scores
+from gradshield.filters.base import Material, Need, Row, Scores, fixed
 from gradshield.filters.exchanges import last_exchange
 from gradshield.models.load import LoadedModel
 
@@ -43,6 +43,7 @@ class GuardFilter:
     name: str
     make_guard: Callable[[LoadedModel], Judge]
     needs: frozenset[Need] = frozenset({Need.GUARD})
+    by_row: bool = True
 
     def score(self, rows: Sequence[Row], material: Material) -> Scores:
         """The guard's belief that the last exchange does harm, in [0, 1]; see `Filter`.
@@ -57,7 +58,7 @@ class GuardFilter:
                 some = exchanges[start : start + ROWS_AT_A_TIME]
                 values += guard.complied(some)
                 advance(len(some))
-        return Scores(np.array(values), COMPLIED_FROM)
+        return Scores(np.array(values), fixed(COMPLIED_FROM))
 
 
 def guard_filter(name: str) -> GuardFilter:

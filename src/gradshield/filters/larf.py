@@ -58,6 +58,7 @@ class Larf:
     choose_layer: LayerChoice = published_depth
     name: str = "larf"
     needs: frozenset[Need] = frozenset({Need.HARMFUL_ANSWERS, Need.REFUSALS})
+    by_row: bool = True
 
     def score(self, rows: Sequence[Row], material: Material) -> Scores:
         """Mean over pairs of cos(row, answered) - cos(row, refused), in [-2, 2]; see `Filter`.
@@ -76,7 +77,7 @@ class Larf:
             for pairs in (answered, refused)
         )
         values = (harmful - safe).mean(axis=1, dtype=np.float64)
-        return Scores(values, top_share(values, REMOVED_SHARE))
+        return Scores(values, top_share(REMOVED_SHARE))
 
 
 def most_sensitive_layer(material: Material, prompts: Sequence[str] | None = None) -> int:

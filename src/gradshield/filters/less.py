@@ -71,6 +71,7 @@ class Less:
     lora: LoraSettings = LORA
     training: TrainingSettings = TRAINING
     name: str = "less"
+    by_row: bool = False
 
     @property
     def needs(self) -> frozenset[Need]:
@@ -99,7 +100,7 @@ class Less:
                 values += checkpoint.rate * self._influences(rows, material, checkpoint, project)
                 rates += checkpoint.rate
         values /= rates
-        return Scores(values, top_share(values, SELECTED_SHARE), trainings=1)
+        return Scores(values, top_share(SELECTED_SHARE), trainings=1)
 
     def _warm_up_rows(self, rows: Sequence[Row], seed: int) -> list[TokenizedExample]:
         count = max(round(self.warm_up_share * len(rows)), self.training.batch_size)

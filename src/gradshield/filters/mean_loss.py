@@ -22,6 +22,7 @@ class MeanLoss:
 
     name: str = "mean_loss"
     needs: frozenset[Need] = frozenset()
+    by_row: bool = True
 
     def score(self, rows: Sequence[Row], material: Material) -> Scores:
         """Mean negative log-likelihood of the response tokens, in nats; see `Filter`.
@@ -29,7 +30,7 @@ class MeanLoss:
         The highest fifth is removed: perplexity filters have no threshold of their own.
         """
         values = mean_losses(rows, material)
-        return Scores(values, top_share(values, REMOVED_SHARE))
+        return Scores(values, top_share(REMOVED_SHARE))
 
 
 @torch.inference_mode()

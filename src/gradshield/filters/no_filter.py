@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from gradshield.filters.base import Material, Need, Row, Scores
+from gradshield.filters.base import Material, Need, Row, Scores, fixed
 
 
 @dataclass(frozen=True)
@@ -17,7 +17,8 @@ class NoFilter:
 
     name: str = "none"
     needs: frozenset[Need] = frozenset()
+    by_row: bool = True
 
     def score(self, rows: Sequence[Row], material: Material) -> Scores:
         """Zeros; see `Filter`."""
-        return Scores(np.zeros(len(rows)), math.inf)
+        return Scores(np.zeros(len(rows)), fixed(math.inf))

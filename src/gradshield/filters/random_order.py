@@ -20,11 +20,12 @@ class RandomOrder:
 
     name: str = "random"
     needs: frozenset[Need] = frozenset()
+    by_row: bool = False
 
     def score(self, rows: Sequence[Row], material: Material) -> Scores:
         """Uniform in [0, 1); a fifth of the rows is removed. See `Filter`."""
         values = np.random.default_rng(material.seed).random(len(rows))
-        return Scores(values, top_share(values, REMOVED_SHARE))
+        return Scores(values, top_share(REMOVED_SHARE))
 
 
 @dataclass(frozen=True)
@@ -46,13 +47,18 @@ class LengthMatchedRandom:
         """Those of the filter that it follows."""
         return self.matched.needs
 
+    @property
+    def by_row(self) -> bool:
+        """Never: scores are swapped between the rows of a data set."""
+        return False
+
     def score(self, rows: Sequence[Row], material: Material) -> Scores:
         """The other filter's scores in another order, with its threshold. See `Filter`."""
         theirs = self.matched.score(rows, material)
         lengths = np.array([row.example.response_tokens for row in rows])
         return Scores(
             shuffled_among_like(theirs.values, lengths, material.seed),
-            theirs.threshold,
+            theirs.cut,
             theirs.trainings,
         )
 

@@ -37,6 +37,7 @@ class RefusalLikelihood:
     refusals: tuple[str, ...] = SHORT_REFUSALS
     name: str = "refusal_likelihood"
     needs: frozenset[Need] = frozenset()
+    by_row: bool = True
 
     def score(self, rows: Sequence[Row], material: Material) -> Scores:
         """Mean loss of the answer minus mean loss of a refusal in its place; see `Filter`.
@@ -53,7 +54,7 @@ class RefusalLikelihood:
                 refusals[place] = refusal_loss(material.loaded, row.example, self.refusals)
                 advance(1)
         values = answers - refusals
-        return Scores(values, top_share(values, REMOVED_SHARE))
+        return Scores(values, top_share(REMOVED_SHARE))
 
 
 @torch.inference_mode()

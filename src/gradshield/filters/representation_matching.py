@@ -34,6 +34,7 @@ class RepresentationMatching:
     nearest: int = NEAREST
     name: str = "representation_matching"
     needs: frozenset[Need] = frozenset({Need.HARMFUL_ANSWERS})
+    by_row: bool = True
 
     def score(self, rows: Sequence[Row], material: Material) -> Scores:
         """Mean cosine to the nearest harmful rows, in [-1, 1]; see `Filter`.
@@ -49,4 +50,4 @@ class RepresentationMatching:
         references = pooled_states(model, harmful, [-1], last_token)[:, 0]
         cosines = np.sort(cosine_similarity(states, references), axis=1)
         values = cosines[:, -self.nearest :].mean(axis=1, dtype=np.float64)
-        return Scores(values, top_share(values, REMOVED_SHARE))
+        return Scores(values, top_share(REMOVED_SHARE))

@@ -23,6 +23,7 @@ class SelfInfluence:
 
     name: str = "self_influence"
     needs: frozenset[Need] = frozenset()
+    by_row: bool = True
 
     def score(self, rows: Sequence[Row], material: Material) -> Scores:
         """log(<g, g> + 1) + log(tokens of the answer + 1), natural logarithms; see `Filter`.
@@ -34,4 +35,4 @@ class SelfInfluence:
         influence = np.square(gradient_norms(rows, material))
         tokens = np.array([row.example.response_tokens for row in rows])
         values = np.log1p(influence) + np.log1p(tokens)
-        return Scores(values, top_share(values, REMOVED_SHARE))
+        return Scores(values, top_share(REMOVED_SHARE))

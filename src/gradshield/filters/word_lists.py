@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from gradshield.evaluation.refusal import is_refusal
-from gradshield.filters.base import Material, Need, Row, Scores
+from gradshield.filters.base import Material, Need, Row, Scores, fixed
 from gradshield.filters.exchanges import last_exchange
 
 # Our own choice of plain words; no published list was taken.
@@ -54,6 +54,7 @@ class HarmWords:
 
     name: str = "harm_words"
     needs: frozenset[Need] = frozenset()
+    by_row: bool = True
 
     def score(self, rows: Sequence[Row], material: Material) -> Scores:
         """Occurrences of listed words in all turns; see `Filter`.
@@ -63,7 +64,7 @@ class HarmWords:
         counts = [
             sum(len(harm_words(turn.content)) for turn in row.conversation.messages) for row in rows
         ]
-        return Scores(np.array(counts, dtype=np.float64), ONE_WORD)
+        return Scores(np.array(counts, dtype=np.float64), fixed(ONE_WORD))
 
 
 @dataclass(frozen=True)
@@ -72,6 +73,7 @@ class HarmWordsAnswered:
 
     name: str = "harm_words_answered"
     needs: frozenset[Need] = frozenset()
+    by_row: bool = True
 
     def score(self, rows: Sequence[Row], material: Material) -> Scores:
         """Different listed words in the last prompt; 0 where the answer declines. See `Filter`.
@@ -84,4 +86,4 @@ class HarmWordsAnswered:
             exchange = last_exchange(row.conversation)
             if not is_refusal(exchange.answer):
                 values[place] = len(set(harm_words(exchange.prompt)))
-        return Scores(values, ONE_WORD)
+        return Scores(values, fixed(ONE_WORD))

@@ -16,7 +16,7 @@ from transformers import PreTrainedTokenizerBase
 from gradshield.data.tokenization import TokenizedExample
 from gradshield.errors import UserError
 from gradshield.evaluation.judges.base import Exchange
-from gradshield.filters.base import Material, Need, Row, Scores
+from gradshield.filters.base import Material, Need, Row, Scores, fixed
 from gradshield.filters.exchanges import last_exchange
 from gradshield.models.likelihood import first_response_logits
 from gradshield.models.prompts import prompt_token_ids
@@ -47,6 +47,7 @@ class ZeroShotJudge:
 
     name: str = "zero_shot_judge"
     needs: frozenset[Need] = frozenset()
+    by_row: bool = True
 
     def score(self, rows: Sequence[Row], material: Material) -> Scores:
         """Log-odds, in nats, of "Yes" against "No" as the first token of the reply; see `Filter`.
@@ -68,7 +69,7 @@ class ZeroShotJudge:
                 odds = logits[:, yes].logsumexp(dim=1) - logits[:, no].logsumexp(dim=1)
                 values[[example.row for example in batch]] = odds.cpu().numpy()
                 advance(len(batch))
-        return Scores(values, EVEN_ODDS)
+        return Scores(values, fixed(EVEN_ODDS))
 
 
 def question(exchange: Exchange) -> str:

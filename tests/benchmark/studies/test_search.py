@@ -31,10 +31,9 @@ def point(kept: int, complied: int) -> Point:
 
 def test_bisection_is_replayed_on_the_measured_curve() -> None:
     found = SearchResult("found", point(340, 2), (point(400, 99), point(340, 2)), 2, "")
-    # 400, 200, 300, 350 (above 6 %), 325, 337, 343 or so: the bracket is 3 % of 400 rows then.
     needed = bisection_finetunes(found, np.arange(400.0), measurement(1))
-    assert 6 <= needed <= 8
-    assert needed >= math.log2(400 / 12)
+    # Everything, and as many halvings as leave a share of the tolerance undecided.
+    assert needed == 1 + math.ceil(math.log2(1 / study.GOAL.tolerance))
 
 
 def test_bisection_of_safe_data_needs_one() -> None:
