@@ -13,8 +13,8 @@ from gradshield.filters.compliance_vector import (
     between_share,
     unit_difference,
 )
-from tests.models.states_alone import states_alone
 from tests.filters.tiny_rows import PAIRS, as_rows, tiny_material
+from tests.models.states_alone import states_alone
 
 
 def mean_states_alone(material: Material, layer: int) -> tuple[np.ndarray, np.ndarray]:

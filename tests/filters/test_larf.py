@@ -15,8 +15,8 @@ from gradshield.filters import larf
 from gradshield.filters.base import Material
 from gradshield.filters.larf import Larf, most_sensitive_layer, published_depth, scaled_block
 from gradshield.models.load import LoadedModel
-from tests.models.states_alone import cosine, states_alone
 from tests.filters.tiny_rows import PAIRS, as_rows, tiny_material
+from tests.models.states_alone import cosine, states_alone
 from tests.tiny_architectures import tiny_architecture
 from tests.tiny_models import answer, chat_tokenizer, same_weights, snapshot, tiny_llama
 

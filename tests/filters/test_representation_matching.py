@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from gradshield.filters.representation_matching import RepresentationMatching
-from tests.models.states_alone import cosine, states_alone
 from tests.filters.tiny_rows import PAIRS, as_rows, tiny_material
+from tests.models.states_alone import cosine, states_alone
 
 
 @pytest.mark.parametrize("nearest", [1, 2, 3])
