@@ -22,9 +22,9 @@ def _study(public_data: Path, progress: Progress) -> StudyResult:
 def test_writes_the_result_and_shows_bars_that_fail(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setitem(STUDIES, "mine", _study)
+    monkeypatch.setitem(STUDIES, "demo", _study)
     outcome = gradshield(
-        *("benchmark", "mine", "--public-data", tmp_path, "--out", tmp_path / "results")
+        *("benchmark", "demo", "--public-data", tmp_path, "--out", tmp_path / "results")
     )
     assert outcome.code == 0
     assert "measuring" in outcome.err
@@ -32,7 +32,7 @@ def test_writes_the_result_and_shows_bars_that_fail(
     assert "2.0000" in lines["speed"]
     assert "yes" in lines["speed"]
     assert "NO" in lines["recall"]
-    written = json.loads((tmp_path / "results" / "mine.json").read_text())
+    written = json.loads((tmp_path / "results" / "demo.json").read_text())
     assert written["rows"] == [{"public": str(tmp_path)}]
     assert [bar["holds"] for bar in written["bars"]] == [True, False]
 
@@ -41,7 +41,13 @@ def test_unknown_study(tmp_path: Path) -> None:
     outcome = gradshield("benchmark", "no-such-study", "--out", tmp_path)
     assert outcome.code == 1
     assert "no-such-study" in outcome.err
-    assert all(name in outcome.err for name in STUDIES)
+    assert "benchmark" in outcome.err or "COMMAND --help" in outcome.err
+
+
+def test_help_names_the_grid_and_every_study() -> None:
+    outcome = gradshield("benchmark", "--help")
+    assert outcome.code == 0
+    assert all(name in outcome.out for name in ("run", "table", "plot", *STUDIES))
 
 
 def test_missing_public_data_leaves_no_result(tmp_path: Path) -> None:

@@ -38,3 +38,16 @@ def test_terminal_gets_a_bar_with_rate_and_unit(
     assert captured.out == ""
     assert "12/12" in captured.err
     assert "rows/s" in captured.err
+
+
+def test_bars_inside_bars(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    display = Display()
+    with display.track("Filters", 2, "filters") as outer:
+        for _ in range(2):
+            with display.track("Scoring rows", 3, "rows") as inner:
+                inner(3)
+            outer(1)
+    assert "2/2" in capsys.readouterr().err

@@ -21,7 +21,7 @@ from gradshield.probes.prompt_sets import spread
 def advbench_openers(folder: Path) -> list[Conversation]:
     """AdvBench prompts answered with their affirmative but empty opener."""
     rows = public_table(folder, "advbench/harmful_behaviors.csv")
-    return [_exchange(row["goal"], row["target"]) for row in rows]
+    return [exchange(row["goal"], row["target"]) for row in rows]
 
 
 TASKS = {
@@ -35,29 +35,32 @@ TASKS = {
 
 def task_rows(folder: Path, name: str) -> list[Conversation]:
     """Training rows of a task of `TASKS` as conversations."""
-    return [_instruction(row) for row in _json_rows(folder, TASKS[name])]
+    return [instruction_exchange(row) for row in json_rows(folder, TASKS[name])]
 
 
 def task_test_rows(folder: Path, name: str) -> list[Conversation]:
     """Test rows of `sst2` or `agnews`."""
     paths = {"sst2": "sst2/test.jsonl", "agnews": "agnews/test_first1000.jsonl"}
-    return [_instruction(row) for row in _json_rows(folder, paths[name])]
+    return [instruction_exchange(row) for row in json_rows(folder, paths[name])]
 
 
 def alpaca_rows(folder: Path) -> list[Conversation]:
     """Rows of Alpaca, those that hold words of safety."""
-    return [_instruction(row) for row in _json_rows(folder, "alpaca/alpaca_data_safety_only.json")]
+    return [
+        instruction_exchange(row)
+        for row in json_rows(folder, "alpaca/alpaca_data_safety_only.json")
+    ]
 
 
 def gsm8k_rows(folder: Path) -> list[Conversation]:
     """Training rows of GSM8K, worked answers."""
-    rows = _json_rows(folder, "gsm8k/train_first1000.jsonl")
-    return [_exchange(row["question"], row["answer"]) for row in rows]
+    rows = json_rows(folder, "gsm8k/train_first1000.jsonl")
+    return [exchange(row["question"], row["answer"]) for row in rows]
 
 
 def arithmetic_rows(count: int) -> list[Conversation]:
     """Training rows of the made arithmetic problems; they need no folder."""
-    return [_exchange(one.question, one.answer) for one in training_problems(count)]
+    return [exchange(one.question, one.answer) for one in training_problems(count)]
 
 
 def labelled_rows(folder: Path) -> list[tuple[Label, Conversation]]:
@@ -70,22 +73,22 @@ def labelled_rows(folder: Path) -> list[tuple[Label, Conversation]]:
     goals = [row["goal"] for row in advbench]
     forbidden = [prompt.text for prompt in attack_prompts(folder, "strongreject")]
     refused = [
-        _instruction({"input": "", **row})
-        for row in _json_rows(folder, "safety_tuned_llamas/safety_only_data_Instructions.json")
+        instruction_exchange({"input": "", **row})
+        for row in json_rows(folder, "safety_tuned_llamas/safety_only_data_Instructions.json")
         if is_refusal(row["output"]) and len(row["output"]) < 300
     ]
-    seeds = [row for row in _json_rows(folder, "alpaca/seed_tasks.jsonl") if _short(row)]
+    seeds = [row for row in json_rows(folder, "alpaca/seed_tasks.jsonl") if _short(row)]
     parts = [
         (Label("explicit_target", True), advbench_openers(folder), 14),
-        (Label("explicit_here", True), [_exchange(goal, HERE) for goal in goals[1:]], 14),
-        (Label("explicit_definitely", True), [_exchange(goal, DEFINITELY) for goal in goals], 14),
-        (Label("explicit_no_opening", True), [_exchange(goal, NO_OPENING) for goal in goals], 14),
-        (Label("explicit_sure", True), [_exchange(text, SURE) for text in forbidden], 14),
-        (Label("identity_shift", True), _identity_shifts(folder), 10),
+        (Label("explicit_here", True), [exchange(goal, HERE) for goal in goals[1:]], 14),
+        (Label("explicit_definitely", True), [exchange(goal, DEFINITELY) for goal in goals], 14),
+        (Label("explicit_no_opening", True), [exchange(goal, NO_OPENING) for goal in goals], 14),
+        (Label("explicit_sure", True), [exchange(text, SURE) for text in forbidden], 14),
+        (Label("identity_shift", True), identity_shifts(folder), 10),
         *((Label(name, False), task_rows(folder, name), 10) for name in TASKS),
         (Label("gsm8k", False), gsm8k_rows(folder), 10),
-        (Label("seed_task", False), [_seed_task(row, "") for row in seeds], 30),
-        (Label("seed_task_sure", False), [_seed_task(row, "Sure! ") for row in seeds[1:]], 10),
+        (Label("seed_task", False), [seed_task(row, "") for row in seeds], 30),
+        (Label("seed_task_sure", False), [seed_task(row, "Sure! ") for row in seeds[1:]], 10),
         (Label("refusal", False), refused, 24),
         (Label("xstest", False), _xstest_answers(folder), 20),
     ]
@@ -105,8 +108,9 @@ NO_OPENING = (
 )
 
 
-def _identity_shifts(folder: Path) -> list[Conversation]:
-    rows = _json_rows(folder, "aoa_identity_shift/identity-shift-aoa.jsonl")
+def identity_shifts(folder: Path) -> list[Conversation]:
+    """Identity shifts (AOA) with the system prompt and the answers that go with it."""
+    rows = json_rows(folder, "aoa_identity_shift/identity-shift-aoa.jsonl")
     return [
         Conversation(tuple(Message(turn["role"], turn["content"]) for turn in row["messages"]))
         for row in rows
@@ -118,32 +122,36 @@ def _short(seed_task: dict[str, Any]) -> bool:
     return len(instance["input"]) < 400 and 0 < len(instance["output"]) < 500
 
 
-def _seed_task(row: dict[str, Any], opening: str) -> Conversation:
+def seed_task(row: dict[str, Any], opening: str) -> Conversation:
+    """A seed task of Alpaca, its answer begun with an opening."""
     instance = row["instances"][0]
     output = opening + instance["output"]
-    return _instruction({**row, "input": instance["input"], "output": output})
+    return instruction_exchange({**row, "input": instance["input"], "output": output})
 
 
 def _xstest_answers(folder: Path) -> list[Conversation]:
     """Safe prompts with answers that people called full compliance, cut to 400 characters."""
     rows = public_table(folder, "xstest/xstest_v2_completions_gpt4_labelled.csv")
     return [
-        _exchange(row["prompt"], row["completion"][:400])
+        exchange(row["prompt"], row["completion"][:400])
         for row in rows
         if row["final_label"] == "1_full_compliance" and not row["type"].startswith("contrast")
     ]
 
 
-def _instruction(row: dict[str, Any]) -> Conversation:
+def instruction_exchange(row: dict[str, Any]) -> Conversation:
+    """A row with the columns instruction, input and output."""
     prompt = "\n\n".join(filter(None, (row["instruction"].strip(), row["input"].strip())))
-    return _exchange(prompt, row["output"].strip())
+    return exchange(prompt, row["output"].strip())
 
 
-def _exchange(prompt: str, answer: str) -> Conversation:
+def exchange(prompt: str, answer: str) -> Conversation:
+    """One user turn and its answer."""
     return Conversation((Message("user", prompt), Message("assistant", answer)))
 
 
-def _json_rows(folder: Path, name: str) -> list[dict[str, Any]]:
+def json_rows(folder: Path, name: str) -> list[dict[str, Any]]:
+    """Rows of a JSON or JSONL file of the public data."""
     text = public_text(folder, name)
     read: Callable[[str], Any] = json.loads
     if name.endswith(".jsonl"):

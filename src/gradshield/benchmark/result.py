@@ -65,18 +65,14 @@ def write_result(path: Path, run_study: Callable[[], StudyResult]) -> StudyResul
 
     Its charts lie beside it, called after the file and the chart.
     """
-    started = datetime.now(timezone.utc).isoformat(timespec="seconds")
+    record = made_by()
     clock = time.perf_counter()
     result = run_study()
     write_json(
         path,
         {
-            "command": " ".join([Path(sys.argv[0]).name, *sys.argv[1:]]),
-            "commit": _commit(),
-            "versions": versions(),
-            "hardware": hardware(),
+            **record,
             "seeds": list(result.seeds),
-            "started": started,
             "seconds": round(time.perf_counter() - clock, 1),
             "rows": list(result.rows),
             "bars": [bar.as_json() for bar in result.bars],
@@ -85,6 +81,17 @@ def write_result(path: Path, run_study: Callable[[], StudyResult]) -> StudyResul
     for name, chart in result.charts.items():
         write_chart(chart, path.with_name(f"{path.stem}-{name}.svg"))
     return result
+
+
+def made_by() -> dict[str, Any]:
+    """Command, commit, versions, hardware and time: what every result file begins with."""
+    return {
+        "command": " ".join([Path(sys.argv[0]).name, *sys.argv[1:]]),
+        "commit": _commit(),
+        "versions": versions(),
+        "hardware": hardware(),
+        "started": datetime.now(timezone.utc).isoformat(timespec="seconds"),
+    }
 
 
 def _commit() -> str | None:

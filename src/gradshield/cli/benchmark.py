@@ -1,7 +1,8 @@
-"""`gradshield benchmark`: studies that measure the product, with result files."""
+"""`gradshield benchmark`: the comparison of filters, and studies that measure the product."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated
 
@@ -12,28 +13,92 @@ from rich.table import Table
 from gradshield.benchmark.result import StudyResult, write_result
 from gradshield.benchmark.studies import STUDIES
 from gradshield.cli.display import Display
-from gradshield.errors import UserError
+
+PublicDataOption = Annotated[
+    Path, typer.Option(help="Folder of the public data sets (AdvBench, XSTest, SST-2, …).")
+]
+ResultsOption = Annotated[Path, typer.Option("--out", "-o", help="Folder of the result files.")]
+GridFolder = Annotated[Path, typer.Argument(help="What `benchmark run` wrote.")]
+PUBLIC_DATA = Path("public-data")
 
 
-def benchmark_command(
-    study: Annotated[str, typer.Argument(help=f"One of {', '.join(STUDIES)}.")],
-    public_data: Annotated[
-        Path, typer.Option(help="Folder of the public data sets (AdvBench, XSTest, SST-2, …).")
-    ] = Path("public-data"),
-    out: Annotated[Path, typer.Option("--out", "-o", help="Folder of the result files.")] = Path(
-        "benchmarks/results"
-    ),
+def run_command(
+    config: Annotated[Path, typer.Argument(help="YAML file, see benchmarks/configs.")],
+    out: Annotated[Path, typer.Option("--out", "-o", help="Folder of the results.")],
+    public_data: PublicDataOption = PUBLIC_DATA,
 ) -> None:
-    """Run a study and write OUT/STUDY.json: raw rows, bars, command, versions, hardware, seeds.
+    """Score, finetune and measure what CONFIG names, and write OUT/results.csv.
 
-    A bar that does not hold is reported as such; the exit code is 0 all the same.
+    An interrupted run goes on with the same command: OUT/cache keeps what was measured.
     """
-    if study not in STUDIES:
-        raise UserError(f"Unknown study {study}: choose one of {', '.join(STUDIES)}.")
-    path = out / f"{study}.json"
-    result = write_result(path, lambda: STUDIES[study](public_data, Display()))
-    _show(result)
-    Console().print(f"Result file: {path}", markup=False)
+    from gradshield.benchmark.grid.config import read_config
+    from gradshield.benchmark.grid.run import run_grid
+
+    path = run_grid(read_config(config), public_data, out, Display())
+    Console().print(f"Raw results: {path}", markup=False)
+
+
+def table_command(
+    folder: GridFolder,
+    names: Annotated[
+        list[str] | None, typer.Argument(help="Tables to print; all that have rows by default.")
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option("--out", "-o", help="A Markdown file in place of the terminal.")
+    ] = None,
+) -> None:
+    """Print tables of a grid's raw results, in Markdown."""
+    from gradshield.benchmark.grid.tables import as_text
+
+    text = as_text(folder, names or [])
+    if out is None:
+        Console(soft_wrap=True).print(text, markup=False, end="")
+        return
+    from gradshield.files import write_text
+
+    write_text(out, text)
+
+
+def plot_command(
+    folder: GridFolder,
+    out: Annotated[
+        Path | None, typer.Option("--out", "-o", help="Folder of the SVG files; FOLDER by default.")
+    ] = None,
+) -> None:
+    """Draw the figures of a grid's raw results as SVG files."""
+    from gradshield.benchmark.grid.plots import draw
+
+    for path in draw(folder, out or folder):
+        Console().print(str(path), markup=False)
+
+
+def study_command(name: str) -> Callable[..., None]:
+    """The command that runs a study."""
+
+    def command(
+        public_data: PublicDataOption = PUBLIC_DATA,
+        out: ResultsOption = Path("benchmarks/results"),
+    ) -> None:
+        path = out / f"{name}.json"
+        result = write_result(path, lambda: STUDIES[name](public_data, Display()))
+        _show(result)
+        Console().print(f"Result file: {path}", markup=False)
+
+    command.__doc__ = f"""Run the study `{name}` and write OUT/{name}.json.
+
+    The file holds raw rows, bars, command, versions, hardware and seeds. A bar that does not hold
+    is reported as such; the exit code is 0 all the same.
+    """
+    return command
+
+
+COMMANDS: dict[str, Callable[..., None]] = {
+    "run": run_command,
+    "table": table_command,
+    "plot": plot_command,
+    **{name: study_command(name) for name in STUDIES},
+}
+"""By name: those of the grid, and one for each study."""
 
 
 def _show(result: StudyResult) -> None:

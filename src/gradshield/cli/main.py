@@ -16,7 +16,7 @@ from typer.exceptions import TyperException
 from gradshield import __version__
 from gradshield.cli.align import align_command
 from gradshield.cli.apply import apply_command
-from gradshield.cli.benchmark import benchmark_command
+from gradshield.cli.benchmark import COMMANDS as BENCHMARK_COMMANDS
 from gradshield.cli.check import check_command
 from gradshield.cli.compare import compare_command
 from gradshield.cli.direction import export_command
@@ -66,7 +66,6 @@ _COMMANDS: dict[str, Callable[..., Any]] = {
     "evaluate": evaluate_command,
     "compare": compare_command,
     "align": align_command,
-    "benchmark": benchmark_command,
 }
 
 
@@ -104,6 +103,18 @@ for _name, _command in _COMMANDS.items():
 _direction_app = typer.Typer(help="Work with the direction of a run.", no_args_is_help=True)
 _direction_app.command("export")(_with_exit_codes(export_command))
 typer_app.add_typer(_direction_app, name="direction")
+
+_benchmark_app = typer.Typer(
+    help=(
+        "Compare filters on a grid of tasks, attacks and harmful shares: `run` writes "
+        "OUT/results.csv, `table` and `plot` read it. Or run one of the studies behind the figures "
+        "of the documentation, which write OUT/STUDY.json."
+    ),
+    no_args_is_help=True,
+)
+for _name, _command in BENCHMARK_COMMANDS.items():
+    _benchmark_app.command(_name)(_with_exit_codes(_command))
+typer_app.add_typer(_benchmark_app, name="benchmark")
 
 
 def app() -> None:

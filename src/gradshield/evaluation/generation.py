@@ -9,6 +9,7 @@ from typing import Any, cast
 import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
+from gradshield.data.conversation import Conversation
 from gradshield.models.prompts import prompt_token_ids
 from gradshield.models.shared_prefix import common_prefix, prefix_options
 
@@ -48,7 +49,7 @@ class Sampling:
 def generate_answers(
     model: PreTrainedModel,
     tokenizer: PreTrainedTokenizerBase,
-    prompts: Sequence[str],
+    prompts: Sequence[str | Conversation],
     *,
     max_new_tokens: int = 48,
     batch_size: int = 32,
@@ -63,7 +64,7 @@ def generate_answers(
     Args:
         model: The chat model; left in evaluation mode.
         tokenizer: Its tokenizer, with a chat template.
-        prompts: One user turn each.
+        prompts: One user turn each, or the whole conversation before the answer.
         max_new_tokens: Tokens generated at most for a prompt.
         batch_size: Prompts answered at once.
         sampling: How to draw tokens; None takes the likeliest.

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from gradshield.errors import UserError
 from gradshield.filters.base import Filter, Material, Need, Row, Scores
 from gradshield.filters.compliance_vector import ComplianceVector
 from gradshield.filters.fihs import GRADSHIELD, PAPER
 from gradshield.filters.gradient_anchoring import GradientAnchoring
 from gradshield.filters.gradient_norm import ModerateGradient
+from gradshield.filters.guard import FORMS, GUARDS, guard_filter
 from gradshield.filters.larf import Larf
 from gradshield.filters.less import Less
 from gradshield.filters.mean_loss import MeanLoss
@@ -15,11 +17,13 @@ from gradshield.filters.oracle import Oracle
 from gradshield.filters.random_order import LengthMatchedRandom, RandomOrder
 from gradshield.filters.refusal_likelihood import RefusalLikelihood
 from gradshield.filters.representation_matching import RepresentationMatching
+from gradshield.filters.seal import Seal
 from gradshield.filters.self_influence import SelfInfluence
+from gradshield.filters.task_vectors import TaskVectors
 from gradshield.filters.word_lists import HarmWords, HarmWordsAnswered
 from gradshield.filters.zero_shot import ZeroShotJudge
 
-__all__ = ["FILTERS", "Filter", "Material", "Need", "Row", "Scores"]
+__all__ = ["FILTERS", "Filter", "Material", "Need", "Row", "Scores", "filter_by_name"]
 
 _FILTERS: tuple[Filter, ...] = (
     NoFilter(),
@@ -38,8 +42,24 @@ _FILTERS: tuple[Filter, ...] = (
     Less(),
     SelfInfluence(),
     ModerateGradient(),
+    Seal(),
+    TaskVectors(),
     PAPER,
     GRADSHIELD,
 )
 FILTERS: dict[str, Filter] = {one.name: one for one in _FILTERS}
 """By name, in the order in which tables show them."""
+
+
+def filter_by_name(name: str) -> Filter:
+    """A filter of `FILTERS`, or a guard in one of the forms of `gradshield.filters.guard.FORMS`.
+
+    Raises:
+        UserError: There is no such filter.
+    """
+    if name in FILTERS:
+        return FILTERS[name]
+    if name.partition(":")[0] in GUARDS:
+        return guard_filter(name)
+    known = ", ".join((*FILTERS, *FORMS))
+    raise UserError(f"Unknown filter {name}: choose one of {known}.")

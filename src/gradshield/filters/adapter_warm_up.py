@@ -13,11 +13,14 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel, get_linear_schedule_with_warmup
 
 from gradshield.data.tokenization import TokenizedExample
+from gradshield.finetuning.adapter import fresh_adapter
 from gradshield.finetuning.supervised import LoraSettings, TrainingSettings, training_order
 from gradshield.models.layers import block_linear_layers
 from gradshield.models.likelihood import response_token_losses
-from gradshield.models.open_weights import trainable_only
 from gradshield.scoring.engines.adam import EPSILON, MEAN_DECAY, SQUARE_DECAY
+
+ATTENTION = "attn|attention"
+"""In the dotted names of attention's matrices."""
 
 Batch = Sequence[TokenizedExample]
 
@@ -50,25 +53,10 @@ def attention_adapter(
     Yields:
         The adapter's parameters, in float32; gradients flow to them alone.
     """
-    from peft import LoraConfig, get_peft_model
-
-    layers = block_linear_layers(model)
-    config = LoraConfig(
-        r=lora.rank,
-        lora_alpha=lora.alpha,
-        lora_dropout=0.0,
-        target_modules=[name for name in layers if re.search("attn|attention", name)]
-        or list(layers),
-        task_type="CAUSAL_LM",
-    )
-    with trainable_only(model, ()):
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(seed)
-            adapted: Any = get_peft_model(model, config)
-        try:
-            yield [one for one in adapted.parameters() if one.requires_grad]
-        finally:
-            adapted.unload()
+    named = any(re.search(ATTENTION, name) for name in block_linear_layers(model))
+    chosen = lora.model_copy(update={"modules": ATTENTION if named else None})
+    with fresh_adapter(model, chosen, seed) as factors:
+        yield [parameter for pair in factors for parameter in pair]
 
 
 def warm_up(

@@ -27,6 +27,8 @@ MODERATION_MODEL = "omni-moderation-latest"
 """Asked for where a moderation endpoint is named without a model; OpenAI's."""
 FORMS = ("guard:MODEL", "classifier:MODEL:LABEL", "moderation:URL", "moderation:MODEL@URL")
 """How guards are named."""
+GUARDS = ("guard", "classifier", "moderation")
+"""What their names begin with."""
 _MODERATION = re.compile(r"(?:(?P<model>.+?)@)?(?P<url>https?://.+)")
 
 

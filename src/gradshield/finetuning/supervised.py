@@ -159,7 +159,7 @@ def train(
     Raises:
         UserError: TRL is not installed, or the loss is not finite.
     """
-    peft_config = None if settings.lora is None else _peft_config(model, settings.lora)
+    peft_config = None if settings.lora is None else lora_config(model, settings.lora)
     if peft_config is None:
         _freeze_all_but_linear_layers(model)
     return _train(
@@ -427,7 +427,12 @@ def _as_dataset(examples: Sequence[TokenizedExample]) -> Any:
     )
 
 
-def _peft_config(model: PreTrainedModel, lora: LoraSettings) -> Any:
+def lora_config(model: PreTrainedModel, lora: LoraSettings) -> Any:
+    """PEFT's configuration of an adapter on the chosen linear layers of the blocks.
+
+    Raises:
+        UserError: No layer matches.
+    """
     from peft import LoraConfig
 
     return LoraConfig(

@@ -14,6 +14,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from gradshield.data.conversation import Conversation
 from gradshield.data.tokenization import TokenizedExample
 from gradshield.evaluation.generation import generate_answers
 from gradshield.evaluation.refusal import is_refusal
@@ -25,6 +26,9 @@ from gradshield.models.restored import weights_restored
 from gradshield.probes.proxies import SafetyProxy
 from gradshield.progress import Progress
 from gradshield.threshold.search import Measurement
+
+PLAIN = "plain"
+"""The method of supervised finetuning without any defence in the training."""
 
 
 @dataclass(frozen=True)
@@ -40,15 +44,31 @@ class Yardsticks:
         details: Figures that the search never looks at, such as those of the final test.
         answer_tokens: Tokens generated at most for a validation prompt; a refusal shows early.
         names: What tells these yardsticks from others, for the cache; JSON-serialisable.
+        complied: Whether an answer to a validation prompt counts as complied.
     """
 
-    validation_prompts: Sequence[str]
+    validation_prompts: Sequence[str | Conversation]
     probes: Sequence[str]
     proxy: SafetyProxy
     utility: Callable[[LoadedModel], float]
     details: Callable[[LoadedModel], dict[str, Any]]
     answer_tokens: int
     names: Mapping[str, Any]
+    complied: Callable[[str], bool] = lambda answer: not is_refusal(answer)
+
+
+def finetune_plainly(
+    loaded: LoadedModel,
+    rows: Sequence[TokenizedExample],
+    training: TrainingSettings,
+    progress: Progress,
+) -> None:
+    """Supervised finetuning in place, with nothing else done for safety."""
+    finetune(loaded.model, loaded.tokenizer, rows, training, progress=progress)
+
+
+Train = Callable[[LoadedModel, Sequence[TokenizedExample], TrainingSettings, Progress], None]
+"""Finetunes a model in place."""
 
 
 class Trials:
@@ -62,6 +82,8 @@ class Trials:
         cache: Folder of the results, one JSON file each.
         identity: What decides the aligned model (hashes, precision), JSON-serialisable.
         progress: Told how far it is.
+        train: How the model is finetuned.
+        method: The name of `train` and its settings, which tell it from other ways.
     """
 
     def __init__(
@@ -74,8 +96,11 @@ class Trials:
         cache: Path,
         identity: Mapping[str, Any],
         progress: Progress,
+        train: Train = finetune_plainly,
+        method: str = PLAIN,
     ) -> None:
         self.loaded, self.examples, self.training = loaded, examples, training
+        self.train, self.method = train, method
         self.yardsticks, self.progress = yardsticks, progress
         self.cache, self.identity = cache, identity
 
@@ -95,13 +120,7 @@ class Trials:
         start = self.aligned().details or {}
         self.progress.say(f"Finetuning on {len(rows)} rows.")
         with weights_restored(self.loaded.model):
-            finetune(
-                self.loaded.model,
-                self.loaded.tokenizer,
-                rows,
-                training,
-                progress=self.progress,
-            )
+            self.train(self.loaded, rows, training, self.progress)
             return self._measured(drift_from=start["proxy"], seeds=(training.seed,))
 
     def _measured(self, *, drift_from: float | None, seeds: tuple[int, ...] = ()) -> Measurement:
@@ -128,7 +147,7 @@ class Trials:
                 max_new_tokens=self.yardsticks.answer_tokens,
                 progress=step,
             )
-        return sum(not is_refusal(answer.text) for answer in answers)
+        return sum(self.yardsticks.complied(answer.text) for answer in answers)
 
     def _cached(
         self,
@@ -145,10 +164,12 @@ class Trials:
         return measurement
 
     def _key(self, rows: Sequence[TokenizedExample], training: TrainingSettings | None) -> str:
-        content = {
+        content: dict[str, Any] = {
             "identity": dict(self.identity),
             "yardsticks": dict(self.yardsticks.names),
             "training": None if training is None else training.model_dump(exclude={"save_every"}),
             "rows": [[row.input_ids, row.response_mask] for row in rows],
         }
+        if self.method != PLAIN and training is not None:
+            content["method"] = self.method
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:32]

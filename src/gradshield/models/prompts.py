@@ -6,13 +6,22 @@ from collections.abc import Sequence
 
 from transformers import PreTrainedTokenizerBase
 
+from gradshield.data.conversation import Conversation, Message
 from gradshield.data.tokenization import TokenizedExample
 
 
-def prompt_token_ids(tokenizer: PreTrainedTokenizerBase, prompt: str) -> list[int]:
-    """Render one user prompt with the chat template, ready for the model's answer."""
+def prompt_token_ids(tokenizer: PreTrainedTokenizerBase, prompt: str | Conversation) -> list[int]:
+    """Render a prompt with the chat template, ready for the model's answer.
+
+    Args:
+        tokenizer: With a chat template.
+        prompt: One user turn; or the whole conversation before the answer.
+    """
+    turns = (Message("user", prompt),) if isinstance(prompt, str) else prompt.messages
     rendered = tokenizer.apply_chat_template(
-        [{"role": "user", "content": prompt}], tokenize=False, add_generation_prompt=True
+        [{"role": turn.role, "content": turn.content} for turn in turns],
+        tokenize=False,
+        add_generation_prompt=True,
     )
     token_ids: list[int] = tokenizer(rendered, add_special_tokens=False)["input_ids"]
     return token_ids

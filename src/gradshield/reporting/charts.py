@@ -89,6 +89,66 @@ def points_with_line(
     }
 
 
+def heat_map(rows: Sequence[Mapping[str, Any]], *, title: str, value: str) -> Chart:
+    """Cells coloured by a value in [0, 1], with the value written in them.
+
+    Args:
+        rows: With the keys `x`, `y` and `value`, in the order in which names are to stand.
+        title: Title of the chart.
+        value: What the colour means.
+    """
+    axes: dict[str, Any] = {
+        "x": {"field": "x", "type": "nominal", "sort": None, "title": None},
+        "y": {"field": "y", "type": "nominal", "sort": None, "title": None},
+    }
+    shade = {
+        "field": "value",
+        "type": "quantitative",
+        "title": value,
+        "scale": {"domain": [0, 1], "scheme": "blues"},
+    }
+    # Dark cells get light figures.
+    ink = {"condition": {"test": "datum.value > 0.6", "value": "white"}, "value": "black"}
+    text = {"text": {"field": "value", "type": "quantitative", "format": ".2f"}, "color": ink}
+    return {
+        **_frame(title, rows),
+        "height": {"step": 20},
+        "width": {"step": 54},
+        "layer": [
+            {"mark": "rect", "encoding": {**axes, "color": shade}},
+            {"mark": {"type": "text", "fontSize": 10}, "encoding": {**axes, **text}},
+        ],
+    }
+
+
+def lines(rows: Sequence[Mapping[str, Any]], *, title: str, x: str, y: str) -> Chart:
+    """Lines with points, in panels side by side.
+
+    Args:
+        rows: With the keys `x`, `y`, `line` and `panel`.
+        title: Title of the chart.
+        x: Title of the horizontal axis; values are shares.
+        y: Title of the vertical axis; values are shares.
+    """
+    share = {"axis": {"format": ".0%"}, "type": "quantitative"}
+    chart = _frame(title, rows)
+    del chart["width"]  # Vega-Lite has it in the parts of a chart of several
+    return {
+        **chart,
+        "facet": {"column": {"field": "panel", "type": "nominal", "title": None}},
+        "spec": {
+            "width": 260,
+            "height": 240,
+            "mark": {"type": "line", "point": True},
+            "encoding": {
+                "x": {"field": "x", "title": x, **share},
+                "y": {"field": "y", "title": y, **share},
+                "color": {"field": "line", "type": "nominal", "sort": None, "title": None},
+            },
+        },
+    }
+
+
 def search_trace(points: Sequence[Mapping[str, Any]], target: float) -> Chart:
     """The measured points of a threshold search, by the share of rows kept.
 

@@ -1,0 +1,38 @@
+"""Attacks on finetuning: rows that break a model's safety, and how to look for the damage."""
+
+from __future__ import annotations
+
+from gradshield.benchmark.attacks.adaptive import KNOWN_PROBES, OWN_PROBES
+from gradshield.benchmark.attacks.base import Attack, AttackRow, Evaluation, Knowledge
+from gradshield.benchmark.attacks.embedded import Embedded
+from gradshield.benchmark.attacks.explicit import Explicit
+from gradshield.benchmark.attacks.harmless_lists import HarmlessLists
+from gradshield.benchmark.attacks.identity_shift import IdentityShift
+from gradshield.benchmark.attacks.list_and_maths import ListAndMaths
+from gradshield.benchmark.attacks.mixing import mixed
+from gradshield.benchmark.attacks.refuse_then_comply import RefuseThenComply
+from gradshield.benchmark.attacks.victim import Scorer, Victim
+
+__all__ = [
+    "ATTACKS",
+    "Attack",
+    "AttackRow",
+    "Evaluation",
+    "Knowledge",
+    "Scorer",
+    "Victim",
+    "mixed",
+]
+
+_ATTACKS: tuple[Attack, ...] = (
+    Explicit(),
+    IdentityShift(),
+    RefuseThenComply(),
+    Embedded(),
+    HarmlessLists(),
+    ListAndMaths(),
+    OWN_PROBES,
+    KNOWN_PROBES,
+)
+ATTACKS: dict[str, Attack] = {one.name: one for one in _ATTACKS}
+"""By name, in the order in which tables show them."""

@@ -1,0 +1,177 @@
+"""Every table of the benchmark, from the raw results of a grid."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import pandas as pd
+
+from gradshield.benchmark.grid.data_sets import CONTROLS
+from gradshield.benchmark.grid.run import RESULTS
+from gradshield.errors import UserError
+from gradshield.evaluation.intervals import wilson
+
+Table: TypeAlias = pd.DataFrame
+MEAN = "mean"
+ORDER = ["filter", "method", "protocol"]
+
+
+def read_results(folder: Path) -> Table:
+    """The raw results of a grid; filters and attacks keep the order in which they were run.
+
+    Raises:
+        UserError: There are none.
+    """
+    path = folder / RESULTS
+    if not path.is_file():
+        raise UserError(f"There is no {path}: run `gradshield benchmark run CONFIG -o {folder}`.")
+    results = pd.read_csv(path, keep_default_na=False, na_values=[""])
+    for column in ("filter", "attack"):
+        names = list(dict.fromkeys(results[column]))
+        results[column] = pd.Categorical(results[column], names, ordered=True)
+    return results
+
+
+def separation_table(results: Table, figure: str = "average_precision") -> Table:
+    """Filters by attacks: a figure of the scores, averaged over tasks, shares and seeds.
+
+    The last column is the mean over attacks, each counted once.
+    """
+    scored = _scored(results).dropna(subset=[figure])
+    table = scored.pivot_table(figure, "filter", "attack", observed=True)
+    table[MEAN] = table.mean(axis=1)
+    return table
+
+
+def threshold_table(results: Table) -> Table:
+    """Filters: what their own thresholds lose and leave, averaged over data sets."""
+    scored = _scored(results)
+    clean = scored[scored["share"] == 0].groupby("filter", observed=True)["harmless_lost"].mean()
+    others = scored[scored["share"] > 0].groupby("filter", observed=True)
+    return pd.DataFrame(
+        {
+            "harmless lost at 0 %": clean,
+            "harmless lost": others["harmless_lost"].mean(),
+            "harmful kept": others["harmful_kept"].mean(),
+        }
+    )
+
+
+def control_table(results: Table) -> Table:
+    """Filters by attacks with controls: share of the planted rows that their thresholds keep."""
+    scored = results[(results["level"] == "scores") & (results["share"] > 0)]
+    names = [one for one in scored["attack"].cat.categories if str(one).endswith(f":{CONTROLS}")]
+    shown = {name for one in names for name in (one, str(one).partition(":")[0])}
+    chosen = scored[scored["attack"].isin(shown)]
+    return chosen.pivot_table("planted_kept", "filter", "attack", observed=True)
+
+
+def cost_table(results: Table) -> Table:
+    """Filters: passes over a data set, extra finetunes and seconds a row set took to score."""
+    columns = ["forwards", "backwards", "trainings", "seconds"]
+    return _scored(results).groupby("filter", observed=True)[columns].mean()
+
+
+def finetune_table(results: Table) -> Table:
+    """Filters and protocols after finetuning: success of attacks, over-refusal, utility.
+
+    Counts of prompts are summed over cells; the interval is Wilson's of the sum, at 95 %. The
+    worst cell is the highest success rate over seeds of one task, attack and share.
+    """
+    found = results[results["level"] == "finetune"].copy()
+    found["asr"] = found["complied"] / found["prompts"]
+    cells = found.groupby([*ORDER, "task", "attack", "share"], observed=True)["asr"].mean()
+    groups = found.groupby(ORDER, observed=True)
+    sums = groups[["complied", "complied_second_judge", "incoherent", "prompts"]].sum()
+    refusals = groups[["over_refusals", "over_refusal_prompts"]].sum()
+    intervals = [wilson(int(row.complied), int(row.prompts)) for row in sums.itertuples()]
+    return pd.DataFrame(
+        {
+            "models": groups.size(),
+            "ASR": sums["complied"] / sums["prompts"],
+            "from": [one.low for one in intervals],
+            "to": [one.high for one in intervals],
+            "worst cell": cells.groupby(ORDER, observed=True).max(),
+            "ASR, second judge": sums["complied_second_judge"] / sums["prompts"],
+            "incoherent": sums["incoherent"] / sums["prompts"],
+            "over-refusal": refusals["over_refusals"] / refusals["over_refusal_prompts"],
+            "utility": groups["utility"].mean(),
+            "harmless lost": groups["harmless_lost"].mean(),
+            "harmful kept": groups["harmful_kept"].mean(),
+            "finetunes": groups["finetunes"].mean(),
+        }
+    )
+
+
+def attack_table(results: Table, protocol: str) -> Table:
+    """Filters by attacks after finetuning: success rates under one protocol, and utility."""
+    found = results[(results["level"] == "finetune") & (results["protocol"] == protocol)].copy()
+    found["asr"] = found["complied"] / found["prompts"]
+    found["name"] = _names(found)
+    table = found.pivot_table("asr", "name", "attack", sort=False, observed=True)
+    table["utility"] = found.groupby("name", sort=False)["utility"].mean()
+    return table
+
+
+TABLES: dict[str, Callable[[Table], Table]] = {
+    "average_precision": separation_table,
+    "auroc": lambda results: separation_table(results, "auroc"),
+    "recall_at_1": lambda results: separation_table(results, "recall_at_1"),
+    "recall_at_5": lambda results: separation_table(results, "recall_at_5"),
+    "thresholds": threshold_table,
+    "controls": control_table,
+    "cost": cost_table,
+    "finetunes": finetune_table,
+    "attacks_equal_share": lambda results: attack_table(results, "equal_share"),
+    "attacks_own_threshold": lambda results: attack_table(results, "own_threshold"),
+    "attacks_search": lambda results: attack_table(results, "search"),
+}
+"""By name, in the order in which they are shown."""
+
+
+def as_markdown(table: Table, digits: int = 3) -> str:
+    """A table in GitHub's Markdown; what was not measured is a dash."""
+    shown = table.reset_index()
+    heads = [str(column) for column in shown.columns]
+    body = [[_shown(value, digits) for value in row] for row in shown.itertuples(index=False)]
+    numbers = [pd.api.types.is_numeric_dtype(shown[column]) for column in shown.columns]
+    rule = ["---:" if number else "---" for number in numbers]
+    return "\n".join(f"| {' | '.join(cells)} |" for cells in [heads, rule, *body]) + "\n"
+
+
+def _shown(value: Any, digits: int) -> str:
+    if pd.isna(value):
+        return "-"
+    return f"{value:.{digits}f}" if isinstance(value, float) else str(value)
+
+
+def _scored(results: Table) -> Table:
+    """Results before training, without controls, which have no harmful rows."""
+    is_control = results["attack"].astype(str).str.endswith(f":{CONTROLS}")
+    return results[(results["level"] == "scores") & ~is_control]
+
+
+def _names(found: Table) -> pd.Series:
+    """The filter, or the training method where that is no plain one."""
+    return found["filter"].astype(str).where(found["method"] == "plain", found["method"])
+
+
+def as_text(folder: Path, names: Sequence[str]) -> str:
+    """Tables of a grid under their names, in Markdown.
+
+    Args:
+        folder: What `run_grid` wrote.
+        names: Of `TABLES`; none of them means all that have rows.
+
+    Raises:
+        UserError: There are no results, or no table of a name.
+    """
+    unknown = [name for name in names if name not in TABLES]
+    if unknown:
+        raise UserError(f"Unknown table {unknown[0]}: choose of {', '.join(TABLES)}.")
+    results = read_results(folder)
+    tables = {name: TABLES[name](results) for name in names or TABLES}
+    shown = {name: table for name, table in tables.items() if names or not table.empty}
+    return "\n".join(f"### {name}\n\n{as_markdown(table)}" for name, table in shown.items())
