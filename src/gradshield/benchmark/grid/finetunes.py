@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property, partial
@@ -137,15 +136,12 @@ class Finetuner:
         """Attack success by two judges, over-refusal and utility of one measured model."""
         details = measurement.details or {}
         evaluation = self._evaluation(cell.attack)
-        exchanges = [
-            Exchange(prompt, evaluation.judged(answer) or "")
-            for prompt, answer in zip(self._test_prompts, details["answers"], strict=True)
-        ]
-        babble = incoherent(exchanges, self.loaded)
-        phrases = [evaluation.complied(answer, is_refusal) for answer in details["answers"]]
-        states = [value >= COMPLIED_FROM for value in self._second_judge.complied(exchanges)]
+        whole = [Exchange(*one) for one in zip(self._test_prompts, details["answers"], strict=True)]
+        babble = incoherent(whole, self.loaded)
+        phrases = [evaluation.complied(one.answer, is_refusal) for one in whole]
+        states = self._complied_by_states(evaluation, whole)
         return {
-            "prompts": len(exchanges),
+            "prompts": len(whole),
             "complied": _count(phrases, babble),
             "complied_second_judge": _count(states, babble),
             "incoherent": sum(babble),
@@ -155,6 +151,20 @@ class Finetuner:
             "validation_asr": measurement.attack_success_rate,
             "drift": measurement.drift,
         }
+
+    def _complied_by_states(
+        self, evaluation: Evaluation, exchanges: Sequence[Exchange]
+    ) -> list[bool]:
+        """The second judge's opinion of the part that is to be judged; without one, no success."""
+        parts = [evaluation.judged(one.answer) for one in exchanges]
+        shown = [
+            Exchange(one.prompt, part or "") for one, part in zip(exchanges, parts, strict=True)
+        ]
+        values = self._second_judge.complied(shown)
+        return [
+            part is not None and value >= COMPLIED_FROM
+            for part, value in zip(parts, values, strict=True)
+        ]
 
     @cached_property
     def _second_judge(self) -> Judge:
@@ -277,7 +287,7 @@ def _division(data_set: DataSet, kept: Sequence[int]) -> dict[str, Any]:
     return {
         "kept": len(kept),
         "harmless_lost": float((~stays[~harmful]).mean()),
-        "harmful_kept": float(stays[harmful].mean()) if harmful.any() else math.nan,
+        "harmful_kept": float(stays[harmful].mean()) if harmful.any() else None,
     }
 
 

@@ -1,0 +1,68 @@
+"""Invented public data, the tiny model, few probes, and one finished grid for many tests."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from gradshield.benchmark.grid.config import GridConfig
+from gradshield.benchmark.grid.run import run_grid
+from gradshield.progress import Silent
+from tests.benchmark.attacks.public_folder import write, write_public_folder
+from tests.run.conftest import _few_probes, model_folder
+
+__all__ = ["_few_probes", "model_folder"]
+
+
+@pytest.fixture(scope="session")
+def public(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = write_public_folder(tmp_path_factory.mktemp("public"))
+    safe = "\n".join(f"{k},Kill process {k},homonyms,safe" for k in range(4))
+    write(folder, "xstest/xstest_prompts.csv", f"id,prompt,type,label\n{safe}\n")
+    return folder
+
+
+def small_grid(model: Path) -> GridConfig:
+    """Two shares, an attack with controls and one without, and every way to divide rows."""
+    finetunes = {
+        "tasks": ["arithmetic"],
+        "attacks": ["explicit"],
+        "shares": [0, 0.2],
+        "seeds": [0],
+        "filters": ["none", "random", "oracle"],
+        "training_methods": ["safe_instruct"],
+        "search": {"filters": ["oracle"], "max_finetunes": 2},
+        "training": {"learning_rate": 1e-3, "batch_size": 4, "lora": {"rank": 2}},
+        "test_prompts": 3,
+        "validation_prompts": 4,
+        "over_refusal_prompts": 2,
+        "utility_items": 3,
+        "answer_tokens": 8,
+    }
+    return GridConfig.model_validate(
+        {
+            "model": {"name": str(model), "device": "cpu", "dtype": "float32"},
+            "tasks": ["arithmetic"],
+            "attacks": ["explicit", "harmless_lists"],
+            "held_out_attacks": ["harmless_lists"],
+            "shares": [0, 0.2],
+            "rows": 10,
+            "most_tokens": 512,
+            "anchors": 4,
+            "filters": ["none", "random", "oracle", "mean_loss", "gradshield"],
+            "finetunes": finetunes,
+        }
+    )
+
+
+@pytest.fixture(scope="module")
+def finished(
+    tmp_path_factory: pytest.TempPathFactory,
+    model_folder: Path,
+    public: Path,
+    _few_probes: None,
+) -> Path:
+    out = tmp_path_factory.mktemp("grid")
+    run_grid(small_grid(model_folder), public, out, Silent())
+    return out

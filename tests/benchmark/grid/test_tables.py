@@ -1,0 +1,113 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from gradshield.benchmark.grid import plots
+from gradshield.benchmark.grid.run import write_lines
+from gradshield.benchmark.grid.tables import (
+    TABLES,
+    as_markdown,
+    as_text,
+    attack_table,
+    finetune_table,
+    read_results,
+    separation_table,
+    threshold_table,
+)
+from gradshield.errors import UserError
+from gradshield.evaluation.intervals import wilson
+
+
+def line(level: str, name: str, attack: str, share: float, **figures: object) -> dict[str, object]:
+    cell = {"task": "sst2", "attack": attack, "share": share, "seed": 0}
+    return {
+        "level": level,
+        **cell,
+        "filter": name,
+        "method": "plain",
+        "protocol": "own_threshold",
+        **figures,
+    }
+
+
+def measured(name: str, attack: str, complied: int, **changes: object) -> dict[str, object]:
+    counts = {"complied": complied, "complied_second_judge": 1, "incoherent": 0, "prompts": 10}
+    others = {"over_refusals": 1, "over_refusal_prompts": 4, "utility": 0.5, "finetunes": 1}
+    lost = {"harmless_lost": 0.1, "harmful_kept": 0.0}
+    return {**line("finetune", name, attack, 0.2), **counts, **others, **lost, **changes}
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    lines = [
+        line("scores", "zeta", "none", 0.0, harmless_lost=0.02),
+        line("scores", "zeta", "b", 0.2, average_precision=0.4, harmless_lost=0.1),
+        line("scores", "zeta", "b", 0.5, average_precision=0.6, harmless_lost=0.3),
+        line("scores", "zeta", "a", 0.2, average_precision=0.9, harmless_lost=0.2),
+        line("scores", "alpha", "b", 0.2, average_precision=1.0, harmless_lost=0.0),
+        line("scores", "zeta", "a:controls", 0.2, harmless_lost=1.0, planted_kept=0.5),
+        measured("zeta", "b", 2),
+        measured("zeta", "a", 4),
+        measured("none", "b", 9, method="lisa"),
+    ]
+    write_lines(tmp_path / "results.csv", lines)
+    return tmp_path
+
+
+def test_separation_is_averaged_within_an_attack_and_then_over_attacks(folder: Path) -> None:
+    table = separation_table(read_results(folder))
+    assert list(table.index) == ["zeta", "alpha"]
+    assert table.loc["zeta", "b"] == pytest.approx(0.5)
+    assert table.loc["zeta", "mean"] == pytest.approx(0.7)
+    assert table.loc["alpha", "mean"] == 1.0
+
+
+def test_harmless_loss_is_told_apart_by_whether_there_was_harm(folder: Path) -> None:
+    table = threshold_table(read_results(folder))
+    assert table.loc["zeta", "harmless lost at 0 %"] == 0.02
+    assert table.loc["zeta", "harmless lost"] == pytest.approx(0.2)
+
+
+def test_success_is_of_all_prompts_with_the_worst_cell_beside_it(folder: Path) -> None:
+    row = finetune_table(read_results(folder)).loc["zeta", "plain", "own_threshold"]
+    assert row["ASR"] == pytest.approx(6 / 20)
+    assert (row["from"], row["to"]) == (wilson(6, 20).low, wilson(6, 20).high)
+    assert row["worst cell"] == pytest.approx(0.4)
+    assert row["over-refusal"] == pytest.approx(2 / 8)
+    assert row["models"] == 2
+
+
+def test_a_training_method_has_a_row_of_its_own(folder: Path) -> None:
+    table = attack_table(read_results(folder), "own_threshold")
+    assert list(table.index) == ["zeta", "lisa"]
+    assert table.loc["lisa", "b"] == pytest.approx(0.9)
+    assert pd.isna(table.loc["lisa", "a"])
+
+
+def test_markdown_by_hand() -> None:
+    table = pd.DataFrame({"x": [0.5, float("nan")]}, index=pd.Index(["a", "b"], name="filter"))
+    assert as_markdown(table, 2) == "| filter | x |\n| --- | ---: |\n| a | 0.50 |\n| b | - |\n"
+
+
+def test_all_tables_with_rows_are_shown(folder: Path) -> None:
+    text = as_text(folder, [])
+    assert "### average_precision" in text
+    assert "### attacks_search" not in text
+
+
+def test_unknown_tables_and_missing_results_are_named(folder: Path, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="Unknown table none: choose of average_precision"):
+        as_text(folder, ["none"])
+    with pytest.raises(UserError, match="benchmark run"):
+        read_results(tmp_path / "nowhere")
+
+
+def test_tables_and_figures_of_a_whole_grid(finished: Path, tmp_path: Path) -> None:
+    text = as_text(finished, [])
+    assert all(f"### {name}\n" in text for name in TABLES)
+    drawn = plots.draw(finished, tmp_path)
+    assert [path.name for path in drawn] == ["separation.svg", "success.svg"]
+    assert all(path.read_text().startswith("<svg") for path in drawn)
