@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
 from gradshield.data import FORMATS
 from gradshield.evaluation.tasks import TASKS
@@ -40,6 +40,14 @@ EngineName = Annotated[str, _one_of(("auto", *ENGINES))]
 RuleName = Annotated[str, _one_of(RULES)]
 UtilityName = Annotated[str, _one_of(("held_out", *TASKS))]
 FormatName = Annotated[str, _one_of(("auto", *(known.name for known in FORMATS)))]
+
+
+def first_problem(fault: ValidationError) -> str:
+    """The first thing that is wrong with settings: the field, if it is one's fault, and why."""
+    first = fault.errors()[0]
+    field = ".".join(map(str, first["loc"]))
+    reason = first["msg"].removeprefix("Value error, ")
+    return f"{field}: {reason}" if field else reason
 
 
 class _Settings(BaseModel):

@@ -137,3 +137,33 @@ def test_an_answer_that_does_not_refuse_counts_as_complied(
 
     monkeypatch.setattr(trial, "generate_answers", lambda *_, **__: [Said(), Said()])
     assert trials(tmp_path, loaded_llama()).aligned().attack_success_rate == 0.5
+
+
+def test_another_way_to_finetune_is_another_trial(tmp_path: Path) -> None:
+    loaded = loaded_llama()
+    plain = trials(tmp_path, loaded)
+    trained: list[list[int]] = []
+
+    def only_look(model: Any, rows: Any, training: Any, progress: Any) -> None:
+        trained.append([row.row for row in rows])
+
+    other = Trials(
+        loaded,
+        EXAMPLES,
+        TRAINING,
+        plain.yardsticks,
+        cache=tmp_path,
+        identity={"model": "tiny"},
+        progress=Silent(),
+        train=only_look,
+        method="only look",
+    )
+    assert plain([0, 1], 0).drift != 0
+    assert other([0, 1], 0).drift == 0
+    assert other([0, 1], 0).drift == 0
+    assert trained == [[0, 1]]
+
+
+def test_the_yardsticks_say_what_counts_as_complied(tmp_path: Path) -> None:
+    never = trials(tmp_path, loaded_llama(), complied=lambda answer: False)
+    assert never.aligned().complied == 0

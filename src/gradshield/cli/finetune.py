@@ -13,7 +13,7 @@ from pydantic import ValidationError
 from gradshield.cli import options as o
 from gradshield.cli.display import Display
 from gradshield.cli.run_config import checked, model_settings
-from gradshield.config import DataSettings, RunConfig
+from gradshield.config import DataSettings, RunConfig, first_problem
 from gradshield.errors import UserError
 from gradshield.finetuning.supervised import LoraSettings, TrainingSettings
 from gradshield.run.finetune import finetune_data
@@ -215,7 +215,4 @@ def _validated(values: dict[str, Any], place: str) -> TrainingSettings:
     try:
         return TrainingSettings.model_validate(values)
     except ValidationError as fault:
-        first = fault.errors()[0]
-        field = ".".join(map(str, first["loc"]))
-        reason = first["msg"].removeprefix("Value error, ")
-        raise UserError(f"{place}: {f'{field}: ' if field else ''}{reason}.") from fault
+        raise UserError(f"{place}: {first_problem(fault)}.") from fault

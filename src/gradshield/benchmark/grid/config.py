@@ -11,7 +11,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 from gradshield.benchmark.attacks import ATTACKS
 from gradshield.benchmark.task_data import TRAINING_ROWS
 from gradshield.benchmark.training_methods import TRAINING_METHODS
-from gradshield.config import ModelSettings
+from gradshield.config import ModelSettings, first_problem
 from gradshield.errors import UserError
 from gradshield.filters import filter_by_name
 from gradshield.finetuning.supervised import TrainingSettings
@@ -143,9 +143,6 @@ def read_config(path: Path) -> GridConfig:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
         return GridConfig.model_validate(content)
     except ValidationError as fault:
-        first = fault.errors()[0]
-        field = ".".join(map(str, first["loc"]))
-        reason = first["msg"].removeprefix("Value error, ")
-        raise UserError(f"{path}: {f'{field}: ' if field else ''}{reason}.") from fault
+        raise UserError(f"{path}: {first_problem(fault)}.") from fault
     except (OSError, ValueError, yaml.YAMLError) as fault:
         raise UserError(f"The configuration {path} cannot be read ({fault}).") from fault
