@@ -16,7 +16,7 @@ from transformers import Trainer, TrainerCallback, TrainingArguments
 from gradshield.errors import UserError
 from gradshield.evaluation.generation import generate_answers
 from gradshield.finetuning.drift import SafetyDriftCallback, evaluating, mean_proxy
-from gradshield.finetuning.supervised import LoraSettings, _peft_config
+from gradshield.finetuning.supervised import LoraSettings, lora_config
 from gradshield.models.prompts import prompt_response_example, prompt_token_ids
 from gradshield.probes.proxies import OwnAnswers
 from gradshield.probes.proxies.token_sets import make_token_sets
@@ -71,7 +71,7 @@ def with_adapter(*, dropout: float = 0.0) -> Any:
 
     torch.manual_seed(0)
     base = tiny_llama()
-    config = _peft_config(base, LORA)
+    config = lora_config(base, LORA)
     config.lora_dropout = dropout
     return get_peft_model(base, config)
 

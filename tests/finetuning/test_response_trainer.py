@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel, TrainerCallback
 
 from gradshield.finetuning.response_trainer import ResponseLossTrainer, _examples
-from gradshield.finetuning.supervised import LoraSettings, TrainingSettings, _peft_config, train
+from gradshield.finetuning.supervised import LoraSettings, TrainingSettings, lora_config, train
 from gradshield.models.layers import block_linear_layers
 from tests.tiny_models import (
     chat_tokenizer,
@@ -107,7 +107,7 @@ def test_an_adapter_gets_the_gradient_of_the_mean_over_the_step(
     found, loss = trained_gradients(make(), ONE_STEP.model_copy(update={"lora": LORA}))
     base = make()
     torch.manual_seed(ONE_STEP.seed)
-    adapted: Any = get_peft_model(base, _peft_config(base, LORA))
+    adapted: Any = get_peft_model(base, lora_config(base, LORA))
     value = mean_over_response_tokens(adapted)
     weights = {name: p for name, p in adapted.named_parameters() if p.requires_grad}
     gradients = torch.autograd.grad(value, list(weights.values()))

@@ -14,7 +14,7 @@ from gradshield.benchmark.attacks import ATTACKS, Evaluation
 from gradshield.benchmark.attacks.splits import TEST, VALIDATION, advbench_prompts
 from gradshield.benchmark.grid.config import Finetunes, GridConfig
 from gradshield.benchmark.grid.data_sets import NO_ATTACK, Cell, DataSet
-from gradshield.benchmark.grid.scores import FilterRun
+from gradshield.benchmark.grid.scores import FilterRun, material_key
 from gradshield.benchmark.grid.separation import remove_count
 from gradshield.benchmark.training_methods import TRAINING_METHODS
 from gradshield.data import TokenizedExample
@@ -242,7 +242,7 @@ class Finetuner:
             identity=self.identity,
             progress=self.progress,
             train=train,
-            method=PLAIN if method == PLAIN else repr(chosen),
+            method=PLAIN if method == PLAIN else f"{chosen!r} {material_key(self.material)}",
         )
 
     def _details(

@@ -134,9 +134,16 @@ def _key(
         json.dumps(dict(identity), sort_keys=True),
         *(repr([_content(row) for row in one.rows]) for one in data_sets),
         repr([one.cell for one in data_sets]),
-        *(
-            repr([_content(row) for row in rows])
-            for rows in (material.harmful, material.refused, material.harmless)
-        ),
+        material_key(material),
     ]
+    return _digest(parts)
+
+
+def material_key(material: Material) -> str:
+    """What tells the reference rows of a material from others."""
+    parts = (material.harmful, material.refused, material.harmless)
+    return _digest([repr([_content(row) for row in rows]) for rows in parts])
+
+
+def _digest(parts: Sequence[str]) -> str:
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:32]
