@@ -12,7 +12,7 @@ import numpy as np
 
 from gradshield.benchmark.attacks import ATTACKS, Evaluation
 from gradshield.benchmark.attacks.splits import TEST, VALIDATION, advbench_prompts
-from gradshield.benchmark.grid.config import Finetunes, GridConfig
+from gradshield.benchmark.grid.config import Finetunes
 from gradshield.benchmark.grid.data_sets import NO_ATTACK, Cell, DataSet
 from gradshield.benchmark.grid.scores import FilterRun, material_key
 from gradshield.benchmark.grid.separation import remove_count
@@ -62,7 +62,7 @@ class Finetuner:
     """The aligned model and what finetuned ones are measured with, made once for a grid.
 
     Args:
-        config: The grid; it has finetunes.
+        settings: What is finetuned and measured.
         public_data: Folder of public data.
         material: What training methods may use; holds the aligned model.
         cache: Folder of the trials.
@@ -71,14 +71,13 @@ class Finetuner:
 
     def __init__(
         self,
-        config: GridConfig,
         settings: Finetunes,
         public_data: Path,
         material: Material,
         cache: Path,
         identity: dict[str, Any],
     ) -> None:
-        self.config, self.settings, self.public_data = config, settings, public_data
+        self.settings, self.public_data = settings, public_data
         self.material, self.loaded = material, material.loaded
         self.cache, self.identity = cache, identity
         self.progress: Progress = material.progress
@@ -111,11 +110,8 @@ class Finetuner:
         return {
             **_division(plan.data_set, kept),
             **self.figures(measurement, plan.data_set.cell),
-        } | {"finetunes": finetunes}
-
-    def aligned_figures(self, data_set: DataSet) -> dict[str, Any]:
-        """The same figures of the aligned model, before any finetuning."""
-        return self.figures(self._trials(data_set, PLAIN).aligned(), data_set.cell)
+            "finetunes": finetunes,
+        }
 
     def _searched(self, trials: Trials, run: FilterRun) -> tuple[list[int], Measurement, int]:
         search = self.settings.search

@@ -65,9 +65,8 @@ def run_grid(config: GridConfig, public_data: Path, out: Path, progress: Progres
     lines = [line for name in config.filters for line in _score_lines(name, data_sets, runs[name])]
     write_lines(out / RESULTS, lines)
     if config.finetunes is not None:
-        finetuner = Finetuner(
-            config, config.finetunes, public_data, material, out / "cache" / "trials", identity
-        )
+        cache = out / "cache" / "trials"
+        finetuner = Finetuner(config.finetunes, public_data, material, cache, identity)
         _measure(finetuner, data_sets, runs, lines, out / RESULTS, progress)
     return out / RESULTS
 
