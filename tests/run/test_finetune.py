@@ -109,7 +109,7 @@ def test_the_record_says_what_made_the_result(model_folder: Path, tmp_path: Path
     assert identity["model"] == str(model_folder)
     assert identity["dtype"] == "float32"
     assert len(identity["weights_sha256"]) == 64
-    assert identity["lora"] == {"rank": 2, "alpha": 4}
+    assert identity["lora"] == {"rank": 2, "alpha": 4, "modules": None}
     assert record["training"] == LORA.model_dump()
     assert (record["rows"], record["rejected"]) == (24, 4)
     assert (record["steps"], len(record["losses"]), record["first_step"]) == (6, 6, 0)
