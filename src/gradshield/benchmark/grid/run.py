@@ -79,11 +79,12 @@ def _victims(config: GridConfig, loaded: LoadedModel, progress: Progress) -> dic
         if knowledge is Knowledge.NOTHING:
             continue
         shield = GradShield(loaded.model, loaded.tokenizer, progress=progress)
-        engine = shield.engine
         if knowledge is Knowledge.METHOD:
             prompts = spread(load_prompts("harmful", "validation"), ATTACKER_PROBES)
             direction = own_direction(loaded, [one.text for one in prompts], progress)
             engine = prepare_engine(loaded, direction, shield.scoring, progress)
+        else:
+            engine = shield.engine
         found[name] = Victim(
             fihs_scorer(loaded, engine),
             loaded.tokenizer,
