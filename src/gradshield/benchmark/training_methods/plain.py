@@ -7,7 +7,8 @@ from dataclasses import dataclass
 
 from gradshield.data import TokenizedExample
 from gradshield.filters.base import Material, Need
-from gradshield.finetuning.supervised import TrainingSettings, finetune
+from gradshield.finetuning.supervised import TrainingSettings
+from gradshield.finetuning.trial import finetune_plainly
 from gradshield.models.load import LoadedModel
 
 
@@ -26,4 +27,4 @@ class Plain:
         material: Material,
     ) -> None:
         """Train on the rows and nothing else; see `TrainingMethod`."""
-        finetune(loaded.model, loaded.tokenizer, examples, training, progress=material.progress)
+        finetune_plainly(loaded, examples, training, material.progress)
