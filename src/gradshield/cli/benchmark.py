@@ -19,6 +19,15 @@ PublicDataOption = Annotated[
 ]
 ResultsOption = Annotated[Path, typer.Option("--out", "-o", help="Folder of the result files.")]
 GridFolder = Annotated[Path, typer.Argument(help="What `benchmark run` wrote.")]
+WorkersOption = Annotated[
+    int,
+    typer.Option(
+        min=1,
+        help="Processes that measure at once. Each holds a model of its own: as many as fit into "
+        "the memory. Several accelerators are taken in turn; on a CPU the workers share its "
+        "cores. The results are the same with any number, and a run may go on with another one.",
+    ),
+]
 PUBLIC_DATA = Path("public-data")
 
 
@@ -26,6 +35,7 @@ def run_command(
     config: Annotated[Path, typer.Argument(help="YAML file, see benchmarks/configs.")],
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder of the results.")],
     public_data: PublicDataOption = PUBLIC_DATA,
+    workers: WorkersOption = 1,
 ) -> None:
     """Score, finetune and measure what CONFIG names, and write OUT/results.csv.
 
@@ -34,7 +44,7 @@ def run_command(
     from gradshield.benchmark.grid.config import read_config
     from gradshield.benchmark.grid.run import run_grid
 
-    path = run_grid(read_config(config), public_data, out, Display())
+    path = run_grid(read_config(config), public_data, out, Display(), workers=workers)
     Console().print(f"Raw results: {path}", markup=False)
 
 

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from gradshield.errors import UserError
 from gradshield.filters.base import Filter, Material, Need, Row, Scores
 from gradshield.filters.compliance_vector import ComplianceVector
 from gradshield.filters.fihs import GRADSHIELD, PAPER
+from gradshield.filters.fihs_form import read_form
 from gradshield.filters.gradient_anchoring import GradientAnchoring
 from gradshield.filters.gradient_norm import ModerateGradient
 from gradshield.filters.guard import FORMS, GUARDS, guard_filter
@@ -52,14 +55,18 @@ FILTERS: dict[str, Filter] = {one.name: one for one in _FILTERS}
 
 
 def filter_by_name(name: str) -> Filter:
-    """A filter of `FILTERS`, or a guard in one of the forms of `gradshield.filters.guard.FORMS`.
+    """A filter of `FILTERS`, a guard in one of the forms of `gradshield.filters.guard.FORMS`, or
+    another form of FIHS, `gradshield:FIELD=VALUE,...` with the fields of `FihsForm`.
 
     Raises:
         UserError: There is no such filter.
     """
     if name in FILTERS:
         return FILTERS[name]
-    if name.partition(":")[0] in GUARDS:
+    kind, _, setting = name.partition(":")
+    if kind in GUARDS:
         return guard_filter(name)
-    known = ", ".join((*FILTERS, *FORMS))
+    if kind == GRADSHIELD.name:
+        return replace(GRADSHIELD, name=name, form=read_form(setting))
+    known = ", ".join((*FILTERS, *FORMS, "gradshield:FIELD=VALUE,..."))
     raise UserError(f"Unknown filter {name}: choose one of {known}.")

@@ -8,46 +8,56 @@ from functools import partial
 
 import numpy as np
 
-from gradshield.config import ScoringSettings, ThresholdSettings
+from gradshield.config import ThresholdSettings
+from gradshield.data import TokenizedExample
 from gradshield.filters.base import Material, Need, Row, Scores
-from gradshield.scoring.score import score_examples
-from gradshield.shield import GradShield
+from gradshield.filters.fihs_form import FihsForm, first_tokens_only, form_direction, form_model
+from gradshield.scoring.reference import reference_examples
+from gradshield.scoring.score import prepare_engine, score_examples
 from gradshield.threshold import decide
 from gradshield.threshold.rule import FloatArray
 
 
 @dataclass(frozen=True)
 class FihsFilter:
-    """Scores by FIHS of the packaged probes and decides by a rule of `RULES`.
+    """Scores by FIHS and decides by a rule of `RULES`.
 
     Attributes:
-        name: As in `FILTERS`.
-        scoring: Proxy, modules, reduction and what is taken out of the direction.
+        name: As in `FILTERS`, or the name that `fihs_filter` made it from.
+        form: Proxy, modules, probes, reduction and whatever else a score depends on.
         threshold: The rule.
     """
 
     name: str
-    scoring: ScoringSettings
+    form: FihsForm
     threshold: ThresholdSettings
     needs: frozenset[Need] = frozenset({Need.HARMFUL_PROMPTS})
     by_row: bool = True
 
     def score(self, rows: Sequence[Row], material: Material) -> Scores:
         """FIHS per unit direction; see `Filter`."""
-        loaded = material.loaded
-        shield = GradShield(
-            loaded.model, loaded.tokenizer, scoring=self.scoring, progress=material.progress
+        with form_model(self.form, material):
+            values, reference = self._scores([row.example for row in rows], material)
+        cut = partial(self._cut, reference=reference)
+        return Scores(values, cut, trainings=int(self.form.warm_up))
+
+    def _scores(
+        self, examples: Sequence[TokenizedExample], material: Material
+    ) -> tuple[FloatArray, FloatArray]:
+        """FIHS of the examples, and of the harmless reference rows."""
+        loaded, progress = material.loaded, material.progress
+        engine = prepare_engine(
+            loaded, form_direction(self.form, material), self.form.scoring(), progress
         )
-        with material.progress.track("FIHS", len(rows), "rows") as advance:
-            found = score_examples(
-                loaded,
-                [row.example for row in rows],
-                shield.engine,
-                batch_tokens=self.scoring.batch_tokens,
-                progress=advance,
-            )
-        values = np.array([found[row.example.row].fihs for row in rows])
-        return Scores(values, partial(self._cut, reference=shield.reference))
+        found = []
+        for some in (examples, reference_examples(loaded)):
+            with progress.track("FIHS", len(some), "rows") as advance:
+                scores = score_examples(
+                    loaded, some, engine, batch_tokens=self.form.batch_tokens, progress=advance
+                )
+            ordered = [scores[one.row] for one in some]
+            found.append(np.array([first_tokens_only(one, self.form) for one in ordered]))
+        return found[0], found[1]
 
     def _cut(self, values: FloatArray, *, reference: FloatArray) -> float:
         rule = self.threshold
@@ -55,14 +65,12 @@ class FihsFilter:
         return decision.threshold
 
 
-GRADSHIELD = FihsFilter("gradshield", ScoringSettings(), ThresholdSettings())
+GRADSHIELD = FihsFilter("gradshield", FihsForm(), ThresholdSettings())
 """As `gradshield filter` scores and decides when it is told nothing."""
 ALL_PARAMETERS = ".*"
 PAPER = FihsFilter(
     "gradshield_paper",
-    ScoringSettings(
-        proxy="first_token", modules=ALL_PARAMETERS, take_out="nothing", reduction="mean"
-    ),
+    FihsForm(proxy="first_token", modules=ALL_PARAMETERS, take_out="nothing", reduction="mean"),
     ThresholdSettings(rule="paper"),
 )
 """The published form: S = logit("Sure") - logit("I"), a raw dot product, its stage-1 threshold.

@@ -84,6 +84,7 @@ def measure_direction(
     modules: str | None,
     take_out: TakeOut,
     normalise: Normalisation = DEFAULT_NORMALISATION,
+    prompts: Sequence[str] | None = None,
     progress: Progress,
 ) -> Direction:
     """Differentiate the safety proxy on the harmful probes, and take the harmless part out.
@@ -97,6 +98,7 @@ def measure_direction(
             probes; or `harmless`, all that training on harmless rows spans.
         normalise: `whole` leaves the direction as it is, since scores are per unit of its length
             anyway; `module` makes it a unit long in each weight.
+        prompts: Harmful prompts to measure S on; None takes the packaged probes.
         progress: Told how far it is.
 
     Raises:
@@ -105,17 +107,18 @@ def measure_direction(
     if proxy_name not in PROXIES:
         raise UserError(f"Unknown proxy {proxy_name}: choose one of {', '.join(PROXIES)}.")
     proxy = PROXIES[proxy_name](loaded.tokenizer, own_answers)
+    harmful = [prompt.text for prompt in probes("harmful")] if prompts is None else list(prompts)
 
-    def gradient(prompt_set: PromptSet) -> Direction:
-        texts = [prompt.text for prompt in probes(prompt_set)]
-        with progress.track(f"Gradient on {prompt_set} probes", len(texts), "prompts") as advance:
+    def gradient(texts: Sequence[str], kind: PromptSet) -> Direction:
+        with progress.track(f"Gradient on {kind} probes", len(texts), "prompts") as advance:
             return proxy_gradient(
                 loaded.model, loaded.tokenizer, proxy, texts, modules=modules, progress=advance
             )
 
-    direction = gradient("harmful")
+    direction = gradient(harmful, "harmful")
     if take_out == "benign":
-        direction = without_span(direction, [gradient("ordinary").tensors])
+        ordinary = [prompt.text for prompt in probes("ordinary")]
+        direction = without_span(direction, [gradient(ordinary, "ordinary").tensors])
     elif take_out == "harmless":
         direction = without_span(direction, harmless_training(loaded, modules, progress))
     if normalise == "module":
@@ -125,7 +128,7 @@ def measure_direction(
         take_out=take_out,
         normalise=normalise,
         proxy_tokens=proxy.record(),
-        probes_sha256=_fingerprint([prompt.text for prompt in probes("harmful")]),
+        probes_sha256=_fingerprint(harmful),
         probe_attack_success_rate=probe_attack_success_rate(own_answers),
         probe_over_refusal_rate=probe_over_refusal_rate(own_answers),
     )

@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 from gradshield.benchmark.grid import scores
-from gradshield.benchmark.grid.run import COLUMNS, run_grid
+from gradshield.benchmark.grid.lines import COLUMNS
+from gradshield.benchmark.grid.run import run_grid
 from gradshield.finetuning import trial
 from gradshield.progress import Silent
 from tests.benchmark.grid.conftest import small_grid

@@ -6,7 +6,7 @@ import pandas as pd
 import pytest
 
 from gradshield.benchmark.grid import plots
-from gradshield.benchmark.grid.run import write_lines
+from gradshield.benchmark.grid.lines import write_lines
 from gradshield.benchmark.grid.tables import (
     TABLES,
     as_markdown,

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from transformers import PreTrainedTokenizerBase
 
-from gradshield.benchmark.attacks import ATTACKS, AttackRow, mixed
+from gradshield.benchmark.attacks import AttackRow, mixed
 from gradshield.benchmark.attacks.splits import anchors
-from gradshield.benchmark.attacks.victim import Victim
 from gradshield.benchmark.demo_labels import Label
 from gradshield.benchmark.grid.config import GridConfig
 from gradshield.benchmark.public_data import exchange
@@ -60,7 +59,7 @@ def draw_data_sets(
     config: GridConfig,
     folder: Path,
     tokenizer: PreTrainedTokenizerBase,
-    victims: dict[str, Victim],
+    attack_rows: Mapping[str, Sequence[AttackRow]],
 ) -> Iterator[DataSet]:
     """All data sets of a grid.
 
@@ -68,7 +67,7 @@ def draw_data_sets(
         config: The grid.
         folder: The folder of public data.
         tokenizer: The aligned model's.
-        victims: For attacks that ask the filter, by their name.
+        attack_rows: Rows and controls of every attack of the grid, by its name.
 
     Raises:
         UserError: A public file is missing.
@@ -77,7 +76,7 @@ def draw_data_sets(
     placed = {
         name: rows
         for attack in config.attacks
-        for name, rows in _attack_rows(attack, folder, victims.get(attack)).items()
+        for name, rows in _parts(attack, attack_rows[attack]).items()
     }
     for task in config.tasks:
         harmless = short_rows(task, folder, tokenizer, config.most_tokens)
@@ -95,9 +94,8 @@ def _cells(config: GridConfig, task: str, attacks: Sequence[str]) -> Iterator[Ce
                 yield Cell(task, attack, share, seed)
 
 
-def _attack_rows(name: str, folder: Path, victim: Victim | None) -> dict[str, list[AttackRow]]:
+def _parts(name: str, rows: Sequence[AttackRow]) -> dict[str, list[AttackRow]]:
     """The rows of an attack by its name, and its controls, if it has any, by a name of theirs."""
-    rows = ATTACKS[name].rows(folder, victim)
     parts = {
         name: [row for row in rows if row.harmful],
         f"{name}:{CONTROLS}": [row for row in rows if not row.harmful],

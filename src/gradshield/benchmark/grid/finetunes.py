@@ -14,6 +14,7 @@ from gradshield.benchmark.attacks import ATTACKS, Evaluation
 from gradshield.benchmark.attacks.splits import TEST, VALIDATION, advbench_prompts
 from gradshield.benchmark.grid.config import Finetunes
 from gradshield.benchmark.grid.data_sets import NO_ATTACK, Cell, DataSet
+from gradshield.benchmark.grid.keys import stable_repr
 from gradshield.benchmark.grid.scores import FilterRun, material_key
 from gradshield.benchmark.grid.separation import remove_count
 from gradshield.benchmark.training_methods import TRAINING_METHODS
@@ -238,8 +239,15 @@ class Finetuner:
             identity=self.identity,
             progress=self.progress,
             train=train,
-            method=PLAIN if method == PLAIN else f"{chosen!r} {material_key(self.material)}",
+            method=PLAIN
+            if method == PLAIN
+            else f"{stable_repr(chosen)} {material_key(self.material)}",
         )
+
+    def _key(self, method: str) -> str:
+        """What tells trials of a training method from others."""
+        chosen = stable_repr(TRAINING_METHODS[method])
+        return PLAIN if method == PLAIN else f"{chosen} {material_key(self.material)}"
 
     def _details(
         self, evaluation: Evaluation, task: str, tested: Sequence[TaskItem], loaded: LoadedModel

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import time
 from collections.abc import Mapping, Sequence
@@ -13,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from gradshield.benchmark.grid.data_sets import DataSet
+from gradshield.benchmark.grid.keys import digest, stable_repr
 from gradshield.files import write_text
 from gradshield.filters import Filter, Material, Row, Scores
 from gradshield.filters.cost import Cost, score_with_cost
@@ -130,20 +130,16 @@ def _key(
     """What decides the scores: the filter's fields, the model, the rows, and the material."""
     parts = [
         chosen.name,
-        json.dumps(_settings(chosen), sort_keys=True, default=repr),
+        json.dumps(_settings(chosen), sort_keys=True, default=stable_repr),
         json.dumps(dict(identity), sort_keys=True),
         *(repr([_content(row) for row in one.rows]) for one in data_sets),
         repr([one.cell for one in data_sets]),
         material_key(material),
     ]
-    return _digest(parts)
+    return digest(parts)
 
 
 def material_key(material: Material) -> str:
     """What tells the reference rows of a material from others."""
     parts = (material.harmful, material.refused, material.harmless)
-    return _digest([repr([_content(row) for row in rows]) for rows in parts])
-
-
-def _digest(parts: Sequence[str]) -> str:
-    return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:32]
+    return digest([repr([_content(row) for row in rows]) for rows in parts])

@@ -9,7 +9,7 @@ from typing import Any, TypeAlias
 import pandas as pd
 
 from gradshield.benchmark.grid.data_sets import CONTROLS
-from gradshield.benchmark.grid.run import RESULTS
+from gradshield.benchmark.grid.lines import RESULTS
 from gradshield.errors import UserError
 from gradshield.evaluation.intervals import wilson
 

@@ -1,0 +1,78 @@
+"""Lines of the raw results, and the file that they make."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from gradshield.benchmark.attacks.mixing import HARMLESS
+from gradshield.benchmark.grid.data_sets import DataSet
+from gradshield.benchmark.grid.finetunes import Plan
+from gradshield.benchmark.grid.scores import FilterRun
+from gradshield.benchmark.grid.separation import separation
+from gradshield.files import write_text
+from gradshield.finetuning.trial import PLAIN
+
+COLUMNS = (
+    *("level", "task", "attack", "share", "seed", "filter", "method", "protocol"),
+    *("auroc", "average_precision", "recall_at_1", "recall_at_5"),
+    *("harmless_lost", "harmful_kept", "planted_kept"),
+    *("forwards", "backwards", "trainings", "seconds"),
+    *("kept", "finetunes", "prompts", "complied", "complied_second_judge", "incoherent"),
+    *("over_refusals", "over_refusal_prompts", "utility", "validation_asr", "drift"),
+)
+"""Of the raw results; a line of the level `scores` leaves the last ones empty."""
+RESULTS = "results.csv"
+
+
+def score_lines(
+    name: str, data_sets: Sequence[DataSet], runs: Sequence[FilterRun]
+) -> list[dict[str, Any]]:
+    """The results before any training."""
+    return [
+        {
+            **_cell("scores", one, name, PLAIN, "own_threshold"),
+            **asdict(separation(run.values, one.harmful, run.threshold)),
+            "planted_kept": _planted_kept(one, run),
+            **asdict(run.cost),
+            "seconds": round(run.seconds, 2),
+        }
+        for one, run in zip(data_sets, runs, strict=True)
+    ]
+
+
+def _planted_kept(data_set: DataSet, run: FilterRun) -> float | None:
+    """Share of the rows that are not the task's, harmful or controls, below the threshold."""
+    planted = np.array([label.kind != HARMLESS for label in data_set.labels])
+    return float((run.values[planted] < run.threshold).mean()) if planted.any() else None
+
+
+def finetune_line(plan: Plan, figures: dict[str, Any]) -> dict[str, Any]:
+    """The result of one finetuned model."""
+    place = _cell("finetune", plan.data_set, plan.filter, plan.method, plan.protocol)
+    return {**place, **figures}
+
+
+def _cell(level: str, data_set: DataSet, name: str, method: str, protocol: str) -> dict[str, Any]:
+    return {
+        "level": level,
+        **asdict(data_set.cell),
+        "filter": name,
+        "method": method,
+        "protocol": protocol,
+    }
+
+
+def write_lines(path: Path, lines: Sequence[dict[str, Any]]) -> None:
+    """Write the raw results as CSV, whole or not at all; what a line lacks is left empty."""
+    text = io.StringIO()
+    writer = csv.DictWriter(text, COLUMNS, restval="", lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(lines)
+    write_text(path, text.getvalue())
