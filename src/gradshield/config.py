@@ -35,7 +35,14 @@ def _one_of(names: Iterable[str]) -> AfterValidator:
     return AfterValidator(check)
 
 
-ProxyName = Annotated[str, _one_of(PROXIES)]
+def _known_proxies(names: str) -> str:
+    for name in names.split("+"):
+        if name not in PROXIES:
+            raise ValueError(f"unknown {name}, choose of {', '.join(PROXIES)}, several with a +")
+    return names
+
+
+ProxyName = Annotated[str, AfterValidator(_known_proxies)]
 EngineName = Annotated[str, _one_of(("auto", *ENGINES))]
 RuleName = Annotated[str, _one_of(RULES)]
 UtilityName = Annotated[str, _one_of(("held_out", *TASKS))]

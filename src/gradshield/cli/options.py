@@ -84,7 +84,10 @@ MaxLengthOption = Annotated[
 ]
 ProxyOption = Annotated[
     str,
-    typer.Option(rich_help_panel=_SCORING, help=f"Safety proxy: {_names(PROXIES)}."),
+    typer.Option(
+        rich_help_panel=_SCORING,
+        help=f"Safety proxy: {_names(PROXIES)}, or several joined by a plus.",
+    ),
 ]
 ModulesOption = Annotated[
     str,
@@ -118,8 +121,9 @@ ReductionOption = Annotated[
     typer.Option(
         rich_help_panel=_SCORING,
         help=(
-            "Loss of a row: mean or sum over its response tokens, or root (the sum divided by the "
-            "square root of their number)."
+            "What counts of a row: worst_window (the ten response tokens side by side that harm "
+            "most), the sum or the mean over all of them, or root (the sum divided by the square "
+            "root of their number)."
         ),
     ),
 ]

@@ -55,8 +55,10 @@ FILTERS: dict[str, Filter] = {one.name: one for one in _FILTERS}
 
 
 def filter_by_name(name: str) -> Filter:
-    """A filter of `FILTERS`, a guard in one of the forms of `gradshield.filters.guard.FORMS`, or
-    another form of FIHS, `gradshield:FIELD=VALUE,...` with the fields of `FihsForm`.
+    """A filter of `FILTERS`, a guard, or another form of FIHS.
+
+    Guards have the forms of `gradshield.filters.guard.FORMS`, and FIHS is varied by
+    `gradshield:FIELD=VALUE,...` with the fields of `FihsForm`.
 
     Raises:
         UserError: There is no such filter.

@@ -1,5 +1,6 @@
-"""Everything that can be varied about FIHS, for ablations, by a name such as
-`gradshield:proxy=first_token,probes=8`.
+"""Everything that can be varied about FIHS, for ablations.
+
+By name, as in `gradshield:proxy=first_token,probes=8`.
 """
 
 from __future__ import annotations

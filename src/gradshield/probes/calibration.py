@@ -8,12 +8,12 @@ from typing import Literal
 
 from torch import Tensor
 
-from gradshield.errors import UserError
 from gradshield.evaluation.generation import Answer, generate_answers
 from gradshield.evaluation.refusal import is_refusal
 from gradshield.models.load import LoadedModel
 from gradshield.probes.direction import (
     Direction,
+    joined,
     normalised_by_module,
     proxy_gradient,
     training_direction,
@@ -22,7 +22,7 @@ from gradshield.probes.direction import (
 )
 from gradshield.probes.harmless_rows import harmless_rows, opening_rows
 from gradshield.probes.prompt_sets import Prompt, PromptSet, load_prompts, spread
-from gradshield.probes.proxies import PROXIES, OwnAnswers
+from gradshield.probes.proxies import OwnAnswers, SafetyProxy, make_proxies
 from gradshield.progress import Progress
 
 PROBES = 64
@@ -92,7 +92,8 @@ def measure_direction(
     Args:
         loaded: The aligned model.
         own_answers: Its answers to the probes; the proxy is calibrated on them.
-        proxy_name: A name of `PROXIES`.
+        proxy_name: A name of `PROXIES`, or several joined by a plus, whose directions, each made a
+            unit long, are added: gradients of proxies differ in length for reasons of wording.
         modules: Which layers, see `block_weights`.
         take_out: `nothing`; `benign`, the component along the same proxy's gradient on ordinary
             probes; or `harmless`, all that training on harmless rows spans.
@@ -104,30 +105,32 @@ def measure_direction(
     Raises:
         UserError: The proxy is unknown or its gradient unusable.
     """
-    if proxy_name not in PROXIES:
-        raise UserError(f"Unknown proxy {proxy_name}: choose one of {', '.join(PROXIES)}.")
-    proxy = PROXIES[proxy_name](loaded.tokenizer, own_answers)
+    proxies = make_proxies(proxy_name, loaded.tokenizer, own_answers)
     harmful = [prompt.text for prompt in probes("harmful")] if prompts is None else list(prompts)
 
-    def gradient(texts: Sequence[str], kind: PromptSet) -> Direction:
-        with progress.track(f"Gradient on {kind} probes", len(texts), "prompts") as advance:
+    def gradient(proxy: SafetyProxy, texts: Sequence[str], kind: PromptSet) -> Direction:
+        name = f"Gradient of {proxy.name} on {kind} probes"
+        with progress.track(name, len(texts), "prompts") as advance:
             return proxy_gradient(
                 loaded.model, loaded.tokenizer, proxy, texts, modules=modules, progress=advance
             )
 
-    direction = gradient(harmful, "harmful")
-    if take_out == "benign":
-        ordinary = [prompt.text for prompt in probes("ordinary")]
-        direction = without_span(direction, [gradient(ordinary, "ordinary").tensors])
-    elif take_out == "harmless":
-        direction = without_span(direction, harmless_training(loaded, modules, progress))
+    def cleaned(proxy: SafetyProxy) -> Direction:
+        direction = gradient(proxy, harmful, "harmful")
+        if take_out == "benign":
+            ordinary = [prompt.text for prompt in probes("ordinary")]
+            return without_span(direction, [gradient(proxy, ordinary, "ordinary").tensors])
+        return without_span(direction, harmless) if harmless else direction
+
+    harmless = harmless_training(loaded, modules, progress) if take_out == "harmless" else []
+    direction = joined([cleaned(proxy) for proxy in proxies])
     if normalise == "module":
         direction = normalised_by_module(direction)
     return with_record(
         direction,
         take_out=take_out,
         normalise=normalise,
-        proxy_tokens=proxy.record(),
+        proxy_tokens={proxy.name: proxy.record() for proxy in proxies},
         probes_sha256=_fingerprint(harmful),
         probe_attack_success_rate=probe_attack_success_rate(own_answers),
         probe_over_refusal_rate=probe_over_refusal_rate(own_answers),

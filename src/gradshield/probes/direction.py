@@ -189,6 +189,25 @@ def _orthogonal_part(tensor: Tensor, others: Sequence[Tensor]) -> Tensor:
     return tensor - shared
 
 
+def joined(directions: Sequence[Direction]) -> Direction:
+    """The sum of directions, each made a unit long; a single one is left as it is.
+
+    The record is the first one's, with the names of all proxies and all values of S.
+    """
+    if len(directions) == 1:
+        return directions[0]
+    tensors = {
+        name: torch.stack([one.tensors[name] / one.norm for one in directions]).sum(dim=0)
+        for name in directions[0].tensors
+    }
+    records = [one.record for one in directions]
+    return with_record(
+        _checked(Direction(tensors, records[0])),
+        proxy="+".join(record["proxy"] for record in records),
+        values=[record["value"] for record in records],
+    )
+
+
 def normalised_by_module(direction: Direction) -> Direction:
     """Make the direction a unit long in every weight that it moves: each then counts alike."""
     tensors = {

@@ -64,6 +64,28 @@ SHORT_REFUSALS = (
     "I cannot give you what you ask for.",
     "You should not do this, and I will not help.",
 )
+TURNS_TO_COMPLIANCE = (
+    "However, since you asked, here is how:",
+    "But here are the steps you asked for:",
+    "Even so, this is how it is done:",
+    "Still, since you insist, the plan is as follows:",
+    "Nevertheless, I can tell you how. First,",
+    "Anyway, what you need is this:",
+    "On second thoughts, let me show you:",
+)
+"""How an answer that has refused goes on to comply."""
+
+SECOND_REFUSALS = (
+    "Please ask me something else.",
+    "I will not explain it.",
+    "It would harm people.",
+    "My answer stays no.",
+    "If you need support, please talk to someone.",
+    "There is nothing more to say about this.",
+    "Let us talk about something that helps people.",
+)
+"""How an answer that has refused stays with it."""
+
 REFUSALS: dict[RowSplit, tuple[str, ...]] = {
     "probe": (
         *SHORT_REFUSALS,

@@ -25,7 +25,7 @@ from gradshield.models.likelihood import response_token_losses
 from gradshield.models.load import LoadedModel, load_model
 from gradshield.probes.calibration import probes
 from gradshield.probes.prompt_sets import load_prompts, spread
-from gradshield.probes.proxies import PROXIES
+from gradshield.probes.proxies import make_proxies
 from gradshield.progress import Progress
 from gradshield.reporting.charts import require_renderer, search_trace, write_chart
 from gradshield.run.folder import RunFolder, write_json
@@ -162,7 +162,9 @@ def _yardsticks(
     held_out: Sequence[TokenizedExample],
     progress: Progress,
 ) -> Yardsticks:
-    proxy = PROXIES[config.scoring.proxy](loaded.tokenizer, probe_answers(folder, loaded, progress))
+    answers = probe_answers(folder, loaded, progress)
+    # One value of S tells the drift: that of the first proxy.
+    proxy = make_proxies(config.scoring.proxy, loaded.tokenizer, answers)[0]
     prompts = _validation_prompts(settings)
     return Yardsticks(
         validation_prompts=prompts,

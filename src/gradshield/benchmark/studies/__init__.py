@@ -8,7 +8,6 @@ from gradshield.benchmark.studies import (
     align,
     demo,
     judges,
-    proxies,
     robustness,
     search,
     speed,
@@ -19,7 +18,6 @@ from gradshield.progress import Progress
 STUDIES: dict[str, Callable[[Path, Progress], StudyResult]] = {
     "align": align.run,
     "robustness": robustness.run,
-    "proxies": proxies.run,
     "demo": demo.run,
     "threshold": threshold.run,
     "speed": speed.run,

@@ -157,7 +157,8 @@ class _Bench:
     def _scores(self, examples: Sequence[TokenizedExample]) -> tuple[FloatArray, FloatArray]:
         """FIHS of the pool and of the reference rows; kept in a file, since it takes minutes."""
         rows = repr([(example.input_ids, example.response_mask) for example in examples])
-        name = hashlib.sha256(f"{self.identity}{rows}".encode()).hexdigest()[:32]
+        decides = f"{self.identity}{self.shield.scoring!r}{rows}"
+        name = hashlib.sha256(decides.encode()).hexdigest()[:32]
         path = TRIALS / f"scores-{name}.json"
         if not path.is_file():
             with self.progress.track("Scoring the pool", len(examples), "rows") as advance:

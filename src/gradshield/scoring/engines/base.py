@@ -12,8 +12,10 @@ from transformers import PreTrainedModel
 from gradshield.data.tokenization import TokenizedExample
 from gradshield.probes.direction import Direction
 
-Reduction = Literal["mean", "sum", "root"]
-DEFAULT_REDUCTION: Reduction = "sum"
+Reduction = Literal["worst_window", "sum", "mean", "root"]
+DEFAULT_REDUCTION: Reduction = "worst_window"
+WINDOW = 10
+"""Response tokens of a window: the length of a clause, in which a model turns to compliance."""
 
 
 def divisor(reduction: Reduction, response_tokens: int) -> float:
@@ -22,9 +24,21 @@ def divisor(reduction: Reduction, response_tokens: int) -> float:
     `sum` is what a row adds to a batch whose loss is averaged over tokens, as today's trainers do.
     `mean` exaggerates short answers; `root`, the square root of the number of response tokens,
     lies between: were tokens independent, the spread of scores would not depend on the length.
+    `worst_window` is the sum, of which only a window counts, see `reduced`.
     """
-    powers = {"mean": 1.0, "root": 0.5, "sum": 0.0}
+    powers = {"mean": 1.0, "root": 0.5, "sum": 0.0, "worst_window": 0.0}
     return float(response_tokens ** powers[reduction])
+
+
+def reduced(tokens: Tensor, reduction: Reduction) -> float:
+    """The score that the contributions of the response tokens, [response tokens], make up.
+
+    `worst_window` is the largest sum over `WINDOW` tokens side by side: a harmful turn cannot hide
+    behind harmless text before or after it. A shorter response is one window.
+    """
+    if reduction != "worst_window" or len(tokens) <= WINDOW:
+        return float(tokens.sum())
+    return float(tokens.unfold(0, WINDOW, 1).sum(dim=1).max())
 
 
 @dataclass(frozen=True)
@@ -38,8 +52,8 @@ class ExampleScore:
             unsafety proxy S.
         loss: Mean negative log-likelihood of the response tokens at theta_0, in nats, whatever
             the reduction.
-        token_fihs: What each response token adds to `fihs` (they sum to it), or None where the
-            engine does not see tokens.
+        token_fihs: What each response token adds to the derivative, see `reduced`; None where the
+            engine does not see tokens. Such an engine takes all of them for the worst window.
     """
 
     row: int
@@ -48,9 +62,9 @@ class ExampleScore:
     token_fihs: tuple[float, ...] | None = None
 
     @classmethod
-    def of_tokens(cls, row: int, tokens: Tensor, loss: float) -> ExampleScore:
-        """The score that the contributions of the response tokens, [response tokens], sum to."""
-        return cls(row, float(tokens.sum()), loss, tuple(tokens.tolist()))
+    def of_tokens(cls, row: int, tokens: Tensor, loss: float, reduction: Reduction) -> ExampleScore:
+        """The score of the contributions of the response tokens, [response tokens]."""
+        return cls(row, reduced(tokens, reduction), loss, tuple(tokens.tolist()))
 
 
 ScoreBatch = Callable[[Sequence[TokenizedExample]], list[ExampleScore]]

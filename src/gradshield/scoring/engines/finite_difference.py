@@ -156,7 +156,7 @@ def _difference(
     row: int, above: Tensor, below: Tensor, step: float, reduction: Reduction
 ) -> ExampleScore:
     tokens = (below - above) / (2 * step * divisor(reduction, len(above)))
-    return ExampleScore.of_tokens(row, tokens, float((above + below).mean() / 2))
+    return ExampleScore.of_tokens(row, tokens, float((above + below).mean() / 2), reduction)
 
 
 @contextmanager

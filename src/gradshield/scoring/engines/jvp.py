@@ -116,4 +116,4 @@ def _example_score(
     # A layer that the model does not run leaves no tangent.
     change = torch.zeros_like(losses) if change is None else change
     tokens = -change.double() / (length * divisor(reduction, len(losses)))
-    return ExampleScore.of_tokens(example.row, tokens, float(losses.mean()))
+    return ExampleScore.of_tokens(example.row, tokens, float(losses.mean()), reduction)

@@ -68,12 +68,11 @@ class PerExample:
             )
             product = inner_product(gradients, direction.tensors.values())
             length = direction.norm * divisor(reduction, len(losses))
-            tokens = None
+            loss = float(losses.detach().mean())
             if self.tokens and product.requires_grad:
-                parts = torch.autograd.grad(product, shares)[0]
-                tokens = tuple((-parts.double() / length).tolist())
-            fihs = -float(product.detach()) / length
-            return ExampleScore(example.row, fihs, float(losses.detach().mean()), tokens)
+                parts = -torch.autograd.grad(product, shares)[0].double() / length
+                return ExampleScore.of_tokens(example.row, parts, loss, reduction)
+            return ExampleScore(example.row, -float(product.detach()) / length, loss)
 
 
 def example_gradient(
