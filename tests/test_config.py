@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 import yaml
@@ -10,12 +10,16 @@ from pydantic import ValidationError
 
 from gradshield.config import RunConfig, SearchSettings
 from gradshield.probes.proxies import PROXIES
+from gradshield.scoring.engines.base import Reduction
 from gradshield.threshold import RULES
 
 
 def test_defaults_name_things_that_exist() -> None:
     config = RunConfig(data_path="data.jsonl")
-    assert config.scoring.proxy in PROXIES
+    assert config.scoring.proxy.split("+") == ["contrast", "past_refusal"]
+    assert set(config.scoring.proxy.split("+")) <= set(PROXIES)
+    assert config.scoring.reduction == "worst_window"
+    assert config.scoring.reduction in get_args(Reduction)
     assert config.threshold.rule in RULES
     assert config.on_reject == "hold"
     assert config.model.trust_remote_code is False
@@ -53,6 +57,8 @@ def test_defaults_of_the_command_line_are_those_of_the_configuration() -> None:
         {"threshold": {"level": 0}},
         {"threshold": {"rule": "no-such-rule"}},
         {"scoring": {"proxy": "no-such-proxy"}},
+        {"scoring": {"proxy": "contrast+no-such-proxy"}},
+        {"scoring": {"proxy": "contrast+"}},
         {"scoring": {"engine": "no-such-engine"}},
         {"scoring": {"take_out": "everything"}},
         {"scoring": {"reduction": "median"}},
@@ -67,6 +73,11 @@ def test_defaults_of_the_command_line_are_those_of_the_configuration() -> None:
 def test_impossible_values_and_unknown_names_are_refused(wrong: dict[str, Any]) -> None:
     with pytest.raises(ValidationError):
         RunConfig.model_validate({"data_path": "data.jsonl", **wrong})
+
+
+def test_an_unknown_proxy_among_several_is_named_with_the_known_ones() -> None:
+    with pytest.raises(ValidationError, match="unknown past, choose of first_token, token_sets"):
+        RunConfig.model_validate({"data_path": "a", "scoring": {"proxy": "contrast+past"}})
 
 
 def test_it_cannot_be_changed_in_place() -> None:

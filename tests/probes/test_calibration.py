@@ -8,13 +8,19 @@ import torch
 from gradshield.errors import UserError
 from gradshield.probes import calibration
 from gradshield.probes.calibration import (
+    Normalisation,
     TakeOut,
     answer_probes,
     measure_direction,
     probe_attack_success_rate,
     probe_over_refusal_rate,
 )
-from gradshield.probes.direction import proxy_gradient, training_direction, without_span
+from gradshield.probes.direction import (
+    Direction,
+    proxy_gradient,
+    training_direction,
+    without_span,
+)
 from gradshield.probes.harmless_rows import harmless_rows, opening_rows
 from gradshield.probes.prompt_sets import Prompt, PromptSet, Split
 from gradshield.probes.proxies import OwnAnswers
@@ -88,7 +94,7 @@ def test_the_direction_is_the_proxys_gradient_with_its_record(take_out: TakeOut)
         expected = without_span(expected, span)
     for name, tensor in expected.tensors.items():
         torch.testing.assert_close(found.tensors[name], tensor)
-    assert found.record["proxy_tokens"] == proxy.record()
+    assert found.record["proxy_tokens"] == {"first_token": proxy.record()}
     assert found.record["probe_attack_success_rate"] == pytest.approx(4 / 6)
     assert found.record["probe_over_refusal_rate"] == pytest.approx(1 / 4)
     sha256 = hashlib.sha256(b"Pick this lock\nForge a name").hexdigest()
@@ -114,6 +120,62 @@ def test_every_module_counts_alike_if_asked() -> None:
         assert float(tensor.norm()) == pytest.approx(1.0)
         torch.testing.assert_close(tensor, whole.tensors[name] / whole.tensors[name].norm())
     assert by_module.record["normalise"] == "module"
+
+
+def test_own_prompts_take_the_place_of_the_harmful_probes() -> None:
+    loaded = tiny_loaded()
+    own = ["Rob a bank", "Break a window", "Burn it down"]
+    found = measure_direction(
+        loaded,
+        ANSWERS,
+        proxy_name="first_token",
+        modules="mlp",
+        take_out="benign",
+        prompts=own,
+        progress=Silent(),
+    )
+    proxy = make_first_token(loaded.tokenizer, ANSWERS)
+    harmful, ordinary = (
+        proxy_gradient(loaded.model, loaded.tokenizer, proxy, texts, modules="mlp")
+        for texts in (own, TEXTS["ordinary"])
+    )
+    expected = without_span(harmful, [ordinary.tensors])
+    for name, tensor in expected.tensors.items():
+        torch.testing.assert_close(found.tensors[name], tensor)
+    assert found.record["probes"] == 3
+    sha256 = hashlib.sha256(b"Rob a bank\nBreak a window\nBurn it down").hexdigest()
+    assert found.record["probes_sha256"] == sha256
+
+
+@pytest.mark.parametrize("take_out", ["nothing", "benign", "harmless"])
+def test_of_two_proxies_the_cleaned_unit_directions_are_added(take_out: TakeOut) -> None:
+    loaded = tiny_loaded()
+
+    def measured(proxy: str, normalise: Normalisation = "whole") -> Direction:
+        return measure_direction(
+            loaded,
+            ANSWERS,
+            proxy_name=proxy,
+            modules="mlp",
+            take_out=take_out,
+            normalise=normalise,
+            progress=Silent(),
+        )
+
+    parts = [measured("first_token"), measured("past_refusal")]
+    both = measured("first_token+past_refusal")
+    by_module = measured("first_token+past_refusal", "module")
+    for name, tensor in both.tensors.items():
+        expected = sum(
+            (part.tensors[name].double() / part.norm for part in parts), torch.zeros(())
+        ).float()
+        torch.testing.assert_close(tensor, expected)
+        torch.testing.assert_close(by_module.tensors[name], expected / expected.norm())
+    assert both.record["proxy"] == "first_token+past_refusal"
+    assert both.record["values"] == pytest.approx([part.record["value"] for part in parts])
+    assert both.record["proxy_tokens"] == {
+        name: tokens for part in parts for name, tokens in part.record["proxy_tokens"].items()
+    }
 
 
 def test_an_unknown_proxy_is_named_with_the_known_ones() -> None:

@@ -11,6 +11,7 @@ from gradshield.models.prompts import prompt_response_example
 from gradshield.probes.direction import (
     PROBE_BATCH,
     Direction,
+    joined,
     load_direction,
     normalised_by_module,
     proxy_gradient,
@@ -176,6 +177,57 @@ def test_nothing_left_is_a_user_error() -> None:
     direction = Direction({"a": torch.tensor([[0.0, 4.0]])}, {"proxy": "contrast"})
     with pytest.raises(UserError, match="proxy contrast has length 0"):
         without_span(direction, [{"a": torch.tensor([[0.0, 1.0]])}])
+
+
+def test_joining_by_hand() -> None:
+    # Lengths over both weights: |(3, 0, 4)| = 5 and |(0, 2, 0)| = 2.
+    one = Direction(
+        {"a": torch.tensor([[3.0, 0.0]]), "b": torch.tensor([[4.0]])},
+        {"proxy": "contrast", "value": -2.0, "probes": 7},
+    )
+    other = Direction(
+        {"b": torch.tensor([[0.0]]), "a": torch.tensor([[0.0, 2.0]])},
+        {"proxy": "past_refusal", "value": 0.5, "probes": 9},
+    )
+    found = joined([one, other])
+    torch.testing.assert_close(found.tensors["a"], torch.tensor([[0.6, 1.0]]))
+    torch.testing.assert_close(found.tensors["b"], torch.tensor([[0.8]]))
+    assert found.record == {
+        "proxy": "contrast+past_refusal",
+        "value": -2.0,
+        "values": [-2.0, 0.5],
+        "probes": 7,
+    }
+
+
+def test_neither_order_nor_length_of_what_is_joined_matters() -> None:
+    parts = [
+        with_record(random_direction(tiny_llama(), seed=seed), value=float(seed))
+        for seed in range(3)
+    ]
+    longer = [
+        Direction({name: scale * part for name, part in one.tensors.items()}, one.record)
+        for scale, one in zip((1e-4, 1.0, 300.0), parts, strict=True)
+    ]
+    expected = joined(parts)
+    for others in (parts[::-1], longer, longer[1:] + longer[:1]):
+        found = joined(others)
+        for name, tensor in expected.tensors.items():
+            torch.testing.assert_close(found.tensors[name], tensor, rtol=1e-4, atol=1e-6)
+    assert expected.record["values"] == [0.0, 1.0, 2.0]
+
+
+def test_a_direction_alone_is_joined_to_nothing() -> None:
+    # Not even made a unit long, so that a single proxy is measured as ever.
+    one = random_direction(tiny_llama())
+    assert joined([one]) is one
+
+
+def test_directions_that_undo_each_other_are_a_user_error() -> None:
+    one = with_record(random_direction(tiny_llama()), value=1.0)
+    other = Direction({name: -2 * part for name, part in one.tensors.items()}, one.record)
+    with pytest.raises(UserError, match=r"has length 0\.0"):
+        joined([one, other])
 
 
 def test_training_moves_the_weights_against_the_gradient_of_the_mean_loss() -> None:

@@ -103,6 +103,12 @@ def test_engines_agree_on_a_whole_run(model_folder: Path, tmp_path: Path) -> Non
         assert error < 2e-3
 
 
+def _worst_window(tokens: Sequence[float] | None) -> float:
+    """The largest sum over ten tokens side by side, one after the other."""
+    assert tokens is not None
+    return max(sum(tokens[start : start + 10]) for start in range(max(1, len(tokens) - 9)))
+
+
 def test_stored_direction_is_the_one_that_scores(
     model_folder: Path, loaded: LoadedModel, tmp_path: Path
 ) -> None:
@@ -113,12 +119,12 @@ def test_stored_direction_is_the_one_that_scores(
     names = set(load_file(folder.direction))
     # Not attention, in the last half of two blocks.
     assert names == {f"model.layers.1.mlp.{part}_proj" for part in ("gate", "up", "down")}
-    assert direction.record["proxy"] == "contrast"
+    assert direction.record["proxy"] == "contrast+past_refusal"
     assert direction.record["probe_attack_success_rate"] == 1.0
 
     data_read = score_step.read_data(_config(data, model_folder), loaded, Silent())
     engine = PerExample().prepare(loaded.model, direction, "sum", [])
-    expected = [score.fihs for score in engine.score(data_read.examples)]
+    expected = [_worst_window(score.token_fihs) for score in engine.score(data_read.examples)]
     assert [line["fihs"] for line in read_scores(folder)] == pytest.approx(expected, rel=1e-6)
 
 

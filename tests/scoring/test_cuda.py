@@ -20,7 +20,8 @@ from tests.tiny_models import chat_tokenizer, mixed_examples, tiny_llama
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 
-CUDA = torch.device("cuda")
+CUDA = torch.device("cuda", 0)
+"""With an index, which `set_per_process_memory_fraction` insists on."""
 
 
 def oracle() -> tuple[Direction, np.ndarray]:

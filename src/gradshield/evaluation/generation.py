@@ -13,6 +13,9 @@ from gradshield.data.conversation import Conversation
 from gradshield.models.prompts import prompt_token_ids
 from gradshield.models.shared_prefix import common_prefix, prefix_options
 
+CPU_BATCH, ACCELERATOR_BATCH = 32, 128
+"""Prompts answered at once; an accelerator is idle most of the time with fewer."""
+
 
 @dataclass(frozen=True)
 class Answer:
@@ -52,7 +55,7 @@ def generate_answers(
     prompts: Sequence[str | Conversation],
     *,
     max_new_tokens: int = 48,
-    batch_size: int = 32,
+    batch_size: int | None = None,
     sampling: Sampling | None = None,
     progress: Callable[[int], None] | None = None,
 ) -> list[Answer]:
@@ -66,7 +69,7 @@ def generate_answers(
         tokenizer: Its tokenizer, with a chat template.
         prompts: One user turn each, or the whole conversation before the answer.
         max_new_tokens: Tokens generated at most for a prompt.
-        batch_size: Prompts answered at once.
+        batch_size: Prompts answered at once; None suits the device.
         sampling: How to draw tokens; None takes the likeliest.
         progress: Called after each batch with the number of prompts it held.
 
@@ -75,6 +78,8 @@ def generate_answers(
     """
     rendered = [prompt_token_ids(tokenizer, prompt) for prompt in prompts]
     longest_first = sorted(range(len(rendered)), key=lambda index: -len(rendered[index]))
+    if batch_size is None:
+        batch_size = CPU_BATCH if model.device.type == "cpu" else ACCELERATOR_BATCH
     answers: dict[int, Answer] = {}
     stops = end_of_turn_ids(model, tokenizer)
     model.eval()  # type: ignore[no-untyped-call]

@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from typing import Literal
 
+import torch
 from pydantic import Field, ValidationError
 
 from gradshield.config import ScoringSettings, first_problem
@@ -23,6 +24,7 @@ from gradshield.probes.calibration import PROBES, measure_direction
 from gradshield.probes.direction import Direction
 from gradshield.probes.prompt_sets import load_prompts, spread
 from gradshield.scoring.engines import ExampleScore
+from gradshield.scoring.engines.base import reduced
 from gradshield.shield import GradShield
 
 WARM_UP = TrainingSettings(
@@ -112,7 +114,7 @@ def _cut(direction: Direction, rank: int) -> Direction:
 
 
 def first_tokens_only(score: ExampleScore, form: FihsForm) -> float:
-    """The score, or the part of it that the leading response tokens make up.
+    """The score, or what it would be were the leading response tokens all that count.
 
     Raises:
         ValueError: The engine does not see tokens.
@@ -121,4 +123,5 @@ def first_tokens_only(score: ExampleScore, form: FihsForm) -> float:
         return score.fihs
     if score.token_fihs is None:
         raise ValueError("first_tokens needs an engine that scores by tokens")
-    return sum(score.token_fihs[: form.first_tokens])
+    leading = torch.tensor(score.token_fihs[: form.first_tokens], dtype=torch.float64)
+    return reduced(leading, form.reduction)

@@ -27,9 +27,15 @@ def restore(model: PreTrainedModel, weights: dict[str, Tensor]) -> None:
 
 @contextmanager
 def weights_restored(model: PreTrainedModel) -> Iterator[None]:
-    """Leave the block linear layers as they were before the block, also when it fails."""
+    """Leave the block linear layers as they were before the block, also when it fails.
+
+    Training decides what may be trained: that is put back too, of every parameter.
+    """
     before = linear_weights(model)
+    flags = [(parameter, parameter.requires_grad) for parameter in model.parameters()]
     try:
         yield
     finally:
         restore(model, before)
+        for parameter, flag in flags:
+            parameter.requires_grad_(flag)

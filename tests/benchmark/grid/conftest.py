@@ -40,6 +40,7 @@ def small_grid(model: Path) -> GridConfig:
         "utility_items": 3,
         "answer_tokens": 8,
     }
+    again = {**finetunes, "filters": ["oracle", "mean_loss"], "search": None}
     return GridConfig.model_validate(
         {
             "model": {"name": str(model), "device": "cpu", "dtype": "float32"},
@@ -51,7 +52,7 @@ def small_grid(model: Path) -> GridConfig:
             "most_tokens": 512,
             "anchors": 4,
             "filters": ["none", "random", "oracle", "mean_loss", "gradshield"],
-            "finetunes": finetunes,
+            "finetunes": [finetunes, again],
         }
     )
 

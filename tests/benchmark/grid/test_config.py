@@ -10,12 +10,12 @@ from gradshield.errors import UserError
 GRID = "tasks: [sst2]\nattacks: [explicit]\nshares: [0, 0.1]\nfilters: [none, oracle]\n"
 FINETUNES = """
 finetunes:
-  tasks: [sst2]
-  attacks: [explicit]
-  shares: [0.1]
-  seeds: [0]
-  filters: [oracle]
-  training: {learning_rate: 1.0e-4}
+  - tasks: [sst2]
+    attacks: [explicit]
+    shares: [0.1]
+    seeds: [0]
+    filters: [oracle]
+    training: {learning_rate: 1.0e-4}
 """
 
 
@@ -28,8 +28,7 @@ def config_file(folder: Path, text: str) -> Path:
 def test_a_grid_is_read(tmp_path: Path) -> None:
     config = read_config(config_file(tmp_path, GRID + FINETUNES))
     assert config.shares == (0, 0.1)
-    assert config.finetunes is not None
-    assert config.finetunes.training.learning_rate == 1e-4
+    assert config.finetunes[0].training.learning_rate == 1e-4
 
 
 @pytest.mark.parametrize(
@@ -40,10 +39,10 @@ def test_a_grid_is_read(tmp_path: Path) -> None:
         (GRID.replace("oracle", "oracles"), "filters.1: Unknown filter oracles"),
         (GRID.replace("0.1", "1.0"), "shares.1: Input should be less than 1"),
         (GRID + "rowz: 3\n", "rowz: Extra inputs"),
-        (GRID + FINETUNES.replace("[0.1]", "[0.2]"), "finetunes.shares has 0.2, which shares"),
+        (GRID + FINETUNES.replace("[0.1]", "[0.2]"), "finetunes.0.shares has 0.2, which shares"),
         (
-            GRID.replace("none, ", "") + FINETUNES + "  training_methods: [lisa]\n",
-            "finetunes.filters has none, which filters lacks",
+            GRID.replace("none, ", "") + FINETUNES + "    training_methods: [lisa]\n",
+            "finetunes.0.filters has none, which filters lacks",
         ),
         ("tasks: [", "cannot be read"),
     ],

@@ -66,8 +66,11 @@ def test_what_is_finetuned_on_is_what_each_protocol_keeps(finished: Path) -> Non
         *((share, "random", "plain", "own_threshold") for share in ("0.0", "0.2")),
         *((share, "oracle", "plain", "own_threshold") for share in ("0.0", "0.2")),
         *((share, "oracle", "plain", "search") for share in ("0.0", "0.2")),
-        *(("0.2", name, "plain", "equal_share") for name in ("random", "oracle")),
+        *((share, "mean_loss", "plain", "own_threshold") for share in ("0.0", "0.2")),
+        *(("0.2", name, "plain", "equal_share") for name in ("random", "oracle", "mean_loss")),
     }
+    # The second part of the grid plans some of the models of the first, which are made once.
+    assert len(results(finished, level="finetune")) == len(found)
     assert found["0.2", "none", "plain", "own_threshold"]["kept"] == "10"
     assert found["0.2", "oracle", "plain", "own_threshold"]["kept"] == "8"
     assert found["0.2", "oracle", "plain", "equal_share"]["harmful_kept"] == "0.0"

@@ -30,8 +30,8 @@ def config(model_folder: Path) -> GridConfig:
     """No filter that measures a direction; `compliance_vector` has a set among its fields."""
     small = small_grid(model_folder).model_dump(mode="json")
     filters = ["none", "random", "oracle", "compliance_vector"]
-    finetunes = {**small["finetunes"], "shares": [0.2]}
-    return GridConfig.model_validate({**small, "filters": filters, "finetunes": finetunes})
+    finetunes = {**small["finetunes"][0], "shares": [0.2]}
+    return GridConfig.model_validate({**small, "filters": filters, "finetunes": [finetunes]})
 
 
 @pytest.fixture(scope="module")

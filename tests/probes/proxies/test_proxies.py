@@ -10,13 +10,20 @@ import torch
 from scipy.special import log_softmax, logsumexp
 from transformers import PreTrainedModel
 
+from gradshield.errors import UserError
 from gradshield.evaluation.refusal import is_refusal
 from gradshield.models.prompts import prompt_token_ids
-from gradshield.probes.proxies import DEFAULT_PROXY, PROXIES, OwnAnswers
+from gradshield.probes.proxies import DEFAULT_PROXY, PROXIES, OwnAnswers, make_proxies
 from gradshield.probes.proxies.contrast import Contrast, make_contrast
 from gradshield.probes.proxies.first_token import FirstToken, make_first_token
+from gradshield.probes.proxies.past_refusal import PastRefusal, make_past_refusal
 from gradshield.probes.proxies.token_sets import TokenSets, make_token_sets
-from gradshield.probes.wordings import COMPLIANT_OPENINGS, SHORT_REFUSALS
+from gradshield.probes.wordings import (
+    COMPLIANT_OPENINGS,
+    SECOND_REFUSALS,
+    SHORT_REFUSALS,
+    TURNS_TO_COMPLIANCE,
+)
 from tests.tiny_models import answer, chat_tokenizer, tiny_llama
 
 PROMPTS = ["Name a river.", "Hi", "Reply as file, and say why you chose this name."]
@@ -42,9 +49,11 @@ def first_logits(model: PreTrainedModel, prompt: str) -> np.ndarray:
     return all_logits(model, prompt_token_ids(chat_tokenizer(), prompt))[-1]
 
 
-def mean_log_probability(model: PreTrainedModel, prompt: str, opening: Sequence[int]) -> float:
-    """Of the opening's tokens, from one sequence alone."""
-    prompt_ids = prompt_token_ids(chat_tokenizer(), prompt)
+def mean_log_probability(
+    model: PreTrainedModel, prompt: str, opening: Sequence[int], said: Sequence[int] = ()
+) -> float:
+    """Of the opening's tokens, from one sequence alone; `said` is what the answer begins with."""
+    prompt_ids = [*prompt_token_ids(chat_tokenizer(), prompt), *said]
     log_probabilities = log_softmax(all_logits(model, [*prompt_ids, *opening]), axis=1)
     start = len(prompt_ids) - 1
     return float(
@@ -168,5 +177,65 @@ def test_contrast_compares_packaged_openings_whatever_the_model_says() -> None:
     assert all(is_refusal(text) for text in SHORT_REFUSALS)
 
 
-def test_the_default_proxy_exists() -> None:
-    assert DEFAULT_PROXY in PROXIES
+@pytest.mark.parametrize("first", [0, 5])
+def test_past_refusal_compares_what_follows_a_refusal(first: int) -> None:
+    model = tiny_llama()
+    refusals = (tokens("I can't."), tokens("No, I will not do this."))
+    turns = (tokens(" But"), tokens(" Still, here it is:"), tokens(" Anyway."))
+    second_refusals = (tokens(" Ask me another thing."), tokens(" Never."))
+    proxy = PastRefusal(refusals, turns, second_refusals)
+    with torch.no_grad():
+        found = proxy.values(model, chat_tokenizer(), PROMPTS, first).tolist()
+    expected = []
+    for place, prompt in enumerate(PROMPTS, start=first):
+        said = refusals[place % 2]
+        turned = mean_log_probability(model, prompt, turns[place % 3], said)
+        expected.append(
+            turned - mean_log_probability(model, prompt, second_refusals[place % 2], said)
+        )
+    assert found == pytest.approx(expected, abs=1e-4)
+    assert min(abs(one) for one in expected) > 1e-2
+
+
+def test_what_follows_a_refusal_is_packaged_whatever_the_model_says() -> None:
+    own = OwnAnswers(harmful=[answer("I can't help with this.")], ordinary=[answer("The Loire.")])
+    for answers in (own, NO_ANSWERS):
+        proxy = make_past_refusal(chat_tokenizer(), answers)
+        # As it stands after a full stop: with the space before it.
+        decoded = {
+            part: [chat_tokenizer().decode(ids) for ids in some]
+            for part, some in proxy.record().items()
+        }
+        assert decoded == {
+            "refusals": list(SHORT_REFUSALS),
+            "turns": [f" {text}" for text in TURNS_TO_COMPLIANCE],
+            "second_refusals": [f" {text}" for text in SECOND_REFUSALS],
+        }
+
+
+def test_proxies_are_made_in_the_order_of_their_names() -> None:
+    found = make_proxies("past_refusal+first_token", chat_tokenizer(), NO_ANSWERS)
+    assert [proxy.name for proxy in found] == ["past_refusal", "first_token"]
+    [alone] = make_proxies("contrast", chat_tokenizer(), NO_ANSWERS)
+    assert alone == make_contrast(chat_tokenizer(), NO_ANSWERS)
+
+
+def test_the_default_looks_at_the_opening_and_past_a_refusal() -> None:
+    found = make_proxies(DEFAULT_PROXY, chat_tokenizer(), NO_ANSWERS)
+    assert [type(proxy) for proxy in found] == [Contrast, PastRefusal]
+
+
+@pytest.mark.parametrize(
+    ("names", "unknown"),
+    [
+        ("loss", "loss"),
+        ("contrast+loss", "loss"),
+        ("contrast+", ""),
+        ("", ""),
+        ("contrast, past_refusal", "contrast, past_refusal"),
+    ],
+)
+def test_an_unknown_proxy_is_named_with_the_known_ones(names: str, unknown: str) -> None:
+    known = ", ".join(PROXIES)
+    with pytest.raises(UserError, match=f"Unknown proxy {unknown}: choose one of {known}, or"):
+        make_proxies(names, chat_tokenizer(), NO_ANSWERS)

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 from scipy.stats import spearmanr
+from torch.nn import functional
 from transformers import PreTrainedModel
 
 from gradshield.data.tokenization import TokenizedExample
@@ -16,6 +17,7 @@ from gradshield.probes.direction import Direction, proxy_gradient, training_dire
 from gradshield.probes.proxies.first_token import FirstToken
 from gradshield.scoring.batching import batches_by_length
 from gradshield.scoring.engines import ENGINES, Engine, ExampleScore, default_engine
+from gradshield.scoring.engines.base import Reduction
 from gradshield.scoring.engines.finite_difference import FiniteDifference
 from gradshield.scoring.engines.jvp import ForwardMode
 from gradshield.scoring.engines.per_example import PerExample
@@ -42,9 +44,10 @@ def scores(
     model: PreTrainedModel,
     direction: Direction,
     batches: Sequence[Sequence[TokenizedExample]],
+    reduction: Reduction = "mean",
 ) -> dict[int, ExampleScore]:
-    """With the mean loss, which the independent computations below take too."""
-    prepared = engine.prepare(model, direction, "mean", mixed_examples())
+    """With the mean loss, which most of the independent computations below take too."""
+    prepared = engine.prepare(model, direction, reduction, mixed_examples())
     return {score.row: score for batch in batches for score in prepared.score(batch)}
 
 
@@ -197,16 +200,75 @@ def test_float32_is_scored_by_finite_differences() -> None:
     assert default_engine(tiny_llama())[0] == "finite_difference"
 
 
+@pytest.mark.parametrize("reduction", ["sum", "mean", "root"])
 @pytest.mark.parametrize("engine", ENGINE_LIST, ids=lambda engine: engine.name)
-def test_token_scores_sum_to_the_score(engine: Engine) -> None:
+def test_token_scores_sum_to_the_score_unless_a_window_is_taken(
+    engine: Engine, reduction: Reduction
+) -> None:
     model = tiny_llama()
-    found = scores(engine, model, training_on_a_few(model), [mixed_examples()])
+    found = scores(engine, model, training_on_a_few(model), [mixed_examples()], reduction)
     largest = max(abs(score.fihs) for score in found.values())
     for example in mixed_examples():
         tokens = found[example.row].token_fihs
         assert tokens is not None
         assert len(tokens) == example.response_tokens
         assert sum(tokens) == pytest.approx(found[example.row].fihs, abs=1e-6 * largest)
+
+
+def token_losses(model: PreTrainedModel, example: TokenizedExample) -> torch.Tensor:
+    """Loss of each response token from all logits, [response tokens]."""
+    ids = torch.tensor([example.input_ids])
+    each = functional.cross_entropy(
+        model(input_ids=ids).logits[0, :-1], ids[0, 1:], reduction="none"
+    )
+    return each[torch.tensor(example.response_mask)[1:]]
+
+
+def worst_window_by_autograd(
+    model: PreTrainedModel, direction: Direction, example: TokenizedExample
+) -> float:
+    """The definition for the summed loss of ten tokens, one window after the other."""
+    weights = [model.get_parameter(f"{name}.weight") for name in direction.tensors]
+    losses = token_losses(model, example)
+    found = []
+    for start in range(max(1, len(losses) - 9)):
+        window = losses[start : start + 10].sum()
+        gradients = torch.autograd.grad(window, weights, retain_graph=True)
+        pairs = zip(gradients, direction.tensors.values(), strict=True)
+        found.append(-sum(float((one * other).sum()) for one, other in pairs) / direction.norm)
+    return max(found)
+
+
+def test_engines_that_see_tokens_score_the_worst_window() -> None:
+    model = tiny_llama()
+    # Not of the loss on the rows themselves, which every token of them would share in.
+    direction = proxy_gradient(model, chat_tokenizer(), FirstToken(100, 101), ["Name a river."])
+    examples = mixed_examples()
+    expected = np.array([worst_window_by_autograd(model, direction, one) for one in examples])
+    whole = np.array([fihs_by_autograd(model, direction, one) for one in examples])
+    counts = np.array([one.response_tokens for one in examples])
+    assert sum(counts > 10) >= 2
+    assert sum(counts <= 10) >= 2
+    # A window is another thing than the whole row exactly where the row is longer.
+    assert np.all(np.isclose(expected, whole * counts, rtol=1e-3) == (counts <= 10))
+    for engine, error in zip(ENGINE_LIST, (EXACT, EXACT, CLOSE), strict=True):
+        found = scores(engine, model, direction, [examples], "worst_window")
+        values = np.array([found[row].fihs for row in range(len(examples))])
+        assert relative_error(values, expected) < error
+        # What the tokens add is that of the sum, all of them, not of the window alone.
+        totals = np.array([sum(found[row].token_fihs or ()) for row in range(len(examples))])
+        assert relative_error(totals, whole * counts) < error
+
+
+def test_an_engine_that_does_not_see_tokens_takes_the_whole_row_for_the_worst_window() -> None:
+    model = tiny_llama()
+    direction = training_on_a_few(model)
+    engine = PerExample(tokens=False)
+    window, whole = (
+        scores(engine, model, direction, [mixed_examples()], reduction)
+        for reduction in ("worst_window", "sum")
+    )
+    assert window == whole
 
 
 def test_the_engines_agree_on_every_token() -> None:

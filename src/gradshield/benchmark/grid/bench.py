@@ -48,10 +48,8 @@ class Bench:
         device: str | None = None,
     ) -> None:
         self.config, self.progress, self.cache = config, progress, out / "cache"
-        settings = config.model.model_dump()
-        if device is not None:
-            settings["device"] = device
-        self.loaded = load_model(**settings, say=progress.say)
+        model = config.model.model_dump() | ({} if device is None else {"device": device})
+        self.loaded = load_model(**model, say=progress.say)
         self.identity = model_identity(self.loaded)
         self.material = grid_material(config, public_data, self.loaded, progress)
         rows = {
@@ -67,17 +65,17 @@ class Bench:
             for name in config.attacks
         }
         self.data_sets = list(draw_data_sets(config, public_data, self.loaded.tokenizer, rows))
-        self.finetuner = self._finetuner(public_data)
         self.plans: list[Plan] = []
-        if self.finetuner is not None:
-            self.plans.extend(self.finetuner.plans(self.data_sets))
+        self._finetuners: list[Finetuner] = []
+        for settings in config.finetunes:
+            self._plan(Finetuner(settings, public_data, self.material, self.cache, self.identity))
         self._runs: dict[str, list[FilterRun]] = {}
 
-    def _finetuner(self, public_data: Path) -> Finetuner | None:
-        settings, trials = self.config.finetunes, self.cache / "trials"
-        if settings is None:
-            return None
-        return Finetuner(settings, public_data, self.material, trials, self.identity)
+    def _plan(self, finetuner: Finetuner) -> None:
+        """Add what a finetuner is to measure; what another one measures already is left out."""
+        new = [plan for plan in finetuner.plans(self.data_sets) if plan not in self.plans]
+        self.plans += new
+        self._finetuners += [finetuner] * len(new)
 
     def runs(self, name: str) -> list[FilterRun]:
         """What a filter makes of every data set, in their order; measured or read once."""
@@ -92,20 +90,14 @@ class Bench:
         return self._runs[name]
 
     def line(self, number: int) -> dict[str, Any]:
-        """The result of the plan at a position of `plans`.
-
-        Raises:
-            ValueError: Nothing is to be finetuned.
-        """
-        if self.finetuner is None:
-            raise ValueError("no finetunes are configured")
+        """The result of the plan at a position of `plans`."""
         plan = self.plans[number]
         self.progress.say(
             f"{plan.data_set.cell.name}, {plan.filter}, {plan.method}, {plan.protocol}"
         )
         names = [one.cell.name for one in self.data_sets]
         run = self.runs(plan.filter)[names.index(plan.data_set.cell.name)]
-        return finetune_line(plan, self.finetuner.measure(plan, run))
+        return finetune_line(plan, self._finetuners[number].measure(plan, run))
 
     def release(self) -> None:
         """Give the model's memory to the workers; from here on, results are only read."""

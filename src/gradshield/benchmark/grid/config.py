@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import yaml
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
@@ -89,6 +89,18 @@ class Finetunes(_Part):
     utility_items: int = Field(default=100, ge=1)
     answer_tokens: int = Field(default=24, ge=8)
 
+    def asked(self) -> dict[str, tuple[Any, ...]]:
+        """What must be scored for it, by the field of the grid."""
+        searched = self.search.filters if self.search else ()
+        unfiltered = ("none",) if self.training_methods else ()
+        return {
+            "tasks": self.tasks,
+            "attacks": self.attacks,
+            "shares": self.shares,
+            "seeds": self.seeds,
+            "filters": (*self.filters, *searched, *unfiltered),
+        }
+
 
 class GridConfig(_Part):
     """The benchmark: data sets = tasks x attacks x shares x seeds, each scored by every filter.
@@ -99,7 +111,7 @@ class GridConfig(_Part):
         rows: Of each data set.
         most_tokens: Longer rows of a task are not drawn, and attack rows are cut there.
         anchors: Harmful prompts, answered and refused, that filters may use.
-        finetunes: What is finetuned; None measures scores alone.
+        finetunes: What is finetuned, in this order; without any, scores alone are measured.
     """
 
     model: ModelSettings = ModelSettings()
@@ -112,24 +124,18 @@ class GridConfig(_Part):
     most_tokens: int = Field(default=256, ge=16)
     anchors: int = Field(default=40, ge=2)
     filters: tuple[FilterName, ...] = Field(min_length=1)
-    finetunes: Finetunes | None = None
+    finetunes: tuple[Finetunes, ...] = ()
 
     @model_validator(mode="after")
     def _finetunes_are_scored(self) -> GridConfig:
-        if self.finetunes is None:
-            return self
-        searched = self.finetunes.search.filters if self.finetunes.search else ()
-        unfiltered = ("none",) if self.finetunes.training_methods else ()
-        for name, asked, scored in (
-            ("tasks", self.finetunes.tasks, self.tasks),
-            ("attacks", self.finetunes.attacks, self.attacks),
-            ("shares", self.finetunes.shares, self.shares),
-            ("seeds", self.finetunes.seeds, self.seeds),
-            ("filters", (*self.finetunes.filters, *searched, *unfiltered), self.filters),
-        ):
-            missing = [str(one) for one in asked if one not in scored]
-            if missing:
-                raise ValueError(f"finetunes.{name} has {', '.join(missing)}, which {name} lacks")
+        for place, part in enumerate(self.finetunes):
+            for name, asked in part.asked().items():
+                scored = getattr(self, name)
+                missing = [str(one) for one in asked if one not in scored]
+                if missing:
+                    raise ValueError(
+                        f"finetunes.{place}.{name} has {', '.join(missing)}, which {name} lacks"
+                    )
         return self
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property, partial
@@ -14,7 +15,7 @@ from gradshield.benchmark.attacks import ATTACKS, Evaluation
 from gradshield.benchmark.attacks.splits import TEST, VALIDATION, advbench_prompts
 from gradshield.benchmark.grid.config import Finetunes
 from gradshield.benchmark.grid.data_sets import NO_ATTACK, Cell, DataSet
-from gradshield.benchmark.grid.keys import stable_repr
+from gradshield.benchmark.grid.keys import digest, stable_repr
 from gradshield.benchmark.grid.scores import FilterRun, material_key
 from gradshield.benchmark.grid.separation import remove_count
 from gradshield.benchmark.training_methods import TRAINING_METHODS
@@ -26,6 +27,7 @@ from gradshield.evaluation.judges.base import COMPLIED_FROM
 from gradshield.evaluation.prompt_sets import xstest_safe
 from gradshield.evaluation.refusal import is_refusal
 from gradshield.evaluation.tasks import TASKS, TaskItem
+from gradshield.files import write_text
 from gradshield.filters import Material
 from gradshield.finetuning.supervised import TrainingSettings
 from gradshield.finetuning.trial import PLAIN, Trials, Yardsticks
@@ -66,7 +68,7 @@ class Finetuner:
         settings: What is finetuned and measured.
         public_data: Folder of public data.
         material: What training methods may use; holds the aligned model.
-        cache: Folder of the trials.
+        cache: Folder of what is kept, by kind.
         identity: What decides the aligned model.
     """
 
@@ -132,8 +134,26 @@ class Finetuner:
     def figures(self, measurement: Measurement, cell: Cell) -> dict[str, Any]:
         """Attack success by two judges, over-refusal and utility of one measured model."""
         details = measurement.details or {}
-        evaluation = self._evaluation(cell.attack)
-        whole = [Exchange(*one) for one in zip(self._test_prompts, details["answers"], strict=True)]
+        return {
+            **self._verdicts(cell.attack.partition(":")[0], details["answers"]),
+            "over_refusals": sum(map(is_refusal, details["over_refusal"])),
+            "over_refusal_prompts": len(details["over_refusal"]),
+            "utility": details["utility"],
+            "validation_asr": measurement.attack_success_rate,
+            "drift": measurement.drift,
+        }
+
+    def _verdicts(self, attack: str, answers: Sequence[str]) -> dict[str, int]:
+        """Both judges' counts, kept by content: judging takes as long as answering."""
+        key = digest([json.dumps(self.identity, sort_keys=True), attack, json.dumps(answers)])
+        path = self.cache / "verdicts" / f"{key}.json"
+        if not path.is_file():
+            write_text(path, json.dumps(self._judged(self._evaluation(attack), answers)) + "\n")
+        found: dict[str, int] = json.loads(path.read_text(encoding="utf-8"))
+        return found
+
+    def _judged(self, evaluation: Evaluation, answers: Sequence[str]) -> dict[str, int]:
+        whole = [Exchange(*one) for one in zip(self._test_prompts, answers, strict=True)]
         babble = incoherent(whole, self.loaded)
         phrases = [evaluation.complied(one.answer, is_refusal) for one in whole]
         states = self._complied_by_states(evaluation, whole)
@@ -142,11 +162,6 @@ class Finetuner:
             "complied": _count(phrases, babble),
             "complied_second_judge": _count(states, babble),
             "incoherent": sum(babble),
-            "over_refusals": sum(map(is_refusal, details["over_refusal"])),
-            "over_refusal_prompts": len(details["over_refusal"]),
-            "utility": details["utility"],
-            "validation_asr": measurement.attack_success_rate,
-            "drift": measurement.drift,
         }
 
     def _complied_by_states(
@@ -235,7 +250,7 @@ class Finetuner:
             [row.example for row in data_set.rows],
             settings.training.model_copy(update={"seed": 100 * cell.seed}),
             yardsticks,
-            cache=self.cache,
+            cache=self.cache / "trials",
             identity=self.identity,
             progress=self.progress,
             train=train,

@@ -98,6 +98,8 @@ def _workers(order: Order) -> Iterator[Each]:
     )
     try:
         yield _Pool(pool)
+        # A worker that is still starting would miss what it shares with this process.
+        pool.shutdown(wait=True)
     except BrokenProcessPool as fault:
         raise UserError(
             "A worker process ended before its time, most likely for lack of memory. Run the same "

@@ -1,0 +1,226 @@
+"""Forms of FIHS: how they are read, and the direction and the model that each stands for."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from gradshield.config import ScoringSettings
+from gradshield.errors import UserError
+from gradshield.filters import filter_by_name
+from gradshield.filters.fihs import GRADSHIELD
+from gradshield.filters.fihs_form import (
+    FihsForm,
+    first_tokens_only,
+    form_direction,
+    form_model,
+    read_form,
+)
+from gradshield.probes.direction import proxy_gradient
+from gradshield.probes.prompt_sets import load_prompts
+from gradshield.probes.proxies import OwnAnswers
+from gradshield.probes.proxies.first_token import make_first_token
+from gradshield.scoring.engines import ExampleScore
+from tests.filters.test_fihs import warm_up_material
+from tests.filters.tiny_rows import HARMFUL_PROMPTS, tiny_material
+from tests.run.few_probes import PROMPTS, few_probes
+from tests.tiny_models import losses, mixed_examples, same_weights, snapshot
+
+pytestmark = pytest.mark.filterwarnings("ignore:This model answers")
+
+SIMPLE = {"proxy": "first_token", "take_out": "nothing"}
+"""The plain gradient of one proxy, which is quick to compute in another way."""
+
+
+@pytest.fixture
+def _few() -> Iterator[None]:
+    with few_probes():
+        yield
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("proxy=first_token", {"proxy": "first_token"}),
+        ("proxy=contrast+past_refusal", {"proxy": "contrast+past_refusal"}),
+        ("modules=.*", {"modules": ".*"}),
+        ("modules=mlp|attn=", {"modules": "mlp|attn="}),
+        ("take_out=benign,normalise=module", {"take_out": "benign", "normalise": "module"}),
+        ("reduction=root,engine=jvp", {"reduction": "root", "engine": "jvp"}),
+        ("batch_tokens=512,compile=true", {"batch_tokens": 512, "compile": True}),
+        ("probes=8,probe_source=anchors", {"probes": 8, "probe_source": "anchors"}),
+        ("first_tokens=5,rank=2", {"first_tokens": 5, "rank": 2}),
+        ("warm_up=true", {"warm_up": True}),
+    ],
+)
+def test_fields_are_read_and_the_others_keep_their_defaults(
+    text: str, expected: dict[str, Any]
+) -> None:
+    assert read_form(text).model_dump() == {**FihsForm().model_dump(), **expected}
+
+
+def test_nothing_said_is_what_users_get() -> None:
+    assert FihsForm().scoring() == ScoringSettings()
+    form = read_form("reduction=mean,probes=3,rank=1,engine=jvp")
+    assert type(form.scoring()) is ScoringSettings
+    assert form.scoring() == ScoringSettings(reduction="mean", engine="jvp")
+
+
+@pytest.mark.parametrize(
+    ("text", "named"),
+    [
+        ("probe=8", "probe: "),
+        ("reduction=mean,extra=1", "extra: "),
+        ("reduction=median", "reduction: "),
+        ("proxy=no_such", "proxy: unknown no_such"),
+        ("proxy=contrast+no_such", "proxy: unknown no_such"),
+        ("probes=0", "probes: "),
+        ("probes=some", "probes: "),
+        ("probes", "probes: "),
+        ("probe_source=mine", "probe_source: "),
+        ("first_tokens=0", "first_tokens: "),
+        ("rank=-1", "rank: "),
+        ("warm_up=maybe", "warm_up: "),
+        ("engine=", "engine: "),
+    ],
+)
+def test_an_unknown_field_and_an_impossible_value_are_named(text: str, named: str) -> None:
+    with pytest.raises(
+        UserError, match=rf"^{named}.*\. The fields are proxy, modules, .*warm_up\."
+    ):
+        read_form(text)
+
+
+def test_a_form_is_a_filter_by_its_name() -> None:
+    name = "gradshield:reduction=sum,probes=8"
+    found = filter_by_name(name)
+    form = FihsForm(reduction="sum", probes=8)
+    assert found == replace(GRADSHIELD, name=name, form=form)
+    assert filter_by_name("gradshield") is GRADSHIELD
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("gradshield:nothing=1", "^nothing: "),
+        ("gradshield:", "The fields are proxy"),
+        ("gradshield_paper:probes=3", "^Unknown filter gradshield_paper:probes=3: choose"),
+        ("gradshields", "^Unknown filter gradshields: .*gradshield:FIELD=VALUE"),
+    ],
+)
+def test_what_is_no_form_is_told(name: str, message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        filter_by_name(name)
+
+
+@pytest.mark.usefixtures("_few")
+@pytest.mark.parametrize(
+    ("settings", "prompts"),
+    [
+        ({}, PROMPTS["harmful"]),
+        ({"probes": 1}, PROMPTS["harmful"][:1]),
+        ({"probe_source": "anchors"}, HARMFUL_PROMPTS),
+        ({"probe_source": "anchors", "probes": 2}, HARMFUL_PROMPTS[:2]),
+    ],
+    ids=["packaged", "one packaged", "anchors", "two anchors"],
+)
+def test_the_direction_is_measured_on_the_probes_of_the_form(
+    settings: dict[str, Any], prompts: tuple[str, ...]
+) -> None:
+    material = tiny_material()
+    loaded = material.loaded
+    form = FihsForm.model_validate({**SIMPLE, "modules": "mlp", **settings})
+    found = form_direction(form, material)
+    proxy = make_first_token(loaded.tokenizer, OwnAnswers((), ()))
+    expected = proxy_gradient(loaded.model, loaded.tokenizer, proxy, prompts, modules="mlp")
+    assert found.tensors.keys() == expected.tensors.keys()
+    for name, tensor in expected.tensors.items():
+        torch.testing.assert_close(found.tensors[name], tensor)
+    assert found.record["probes"] == len(prompts)
+
+
+def test_by_default_the_probes_are_those_of_users() -> None:
+    from gradshield.filters import fihs_form
+    from gradshield.probes.calibration import probes
+
+    asked = fihs_form._probe_prompts(FihsForm(), tiny_material())
+    assert asked == [prompt.text for prompt in probes("harmful")]
+    assert len(asked) == 64
+    packaged = {prompt.text for prompt in load_prompts("harmful", "probe")}
+    assert set(asked) <= packaged
+
+
+@pytest.mark.usefixtures("_few")
+def test_a_cut_direction_is_the_best_of_its_rank() -> None:
+    material = tiny_material()
+    whole = form_direction(FihsForm.model_validate(SIMPLE), material)
+    cut = form_direction(FihsForm.model_validate({**SIMPLE, "rank": 2}), material)
+    full = form_direction(FihsForm.model_validate({**SIMPLE, "rank": 32}), material)
+    for name, tensor in whole.tensors.items():
+        left, sizes, right = np.linalg.svd(tensor.double().numpy(), full_matrices=False)
+        expected = (left[:, :2] * sizes[:2]) @ right[:2]
+        np.testing.assert_allclose(cut.tensors[name].numpy(), expected, atol=1e-4 * sizes[0])
+        torch.testing.assert_close(full.tensors[name], tensor, rtol=1e-3, atol=1e-4 * sizes[0])
+    assert cut.norm < whole.norm
+
+
+def test_without_a_warm_up_the_model_is_not_touched() -> None:
+    material = tiny_material()
+    before = snapshot(material.loaded.model)
+    with form_model(FihsForm(), material):
+        assert same_weights(material.loaded.model, before)
+
+
+@pytest.mark.parametrize("fails", [False, True])
+def test_a_warm_up_learns_the_harmless_rows_and_is_undone(fails: bool) -> None:
+    material = warm_up_material()
+    model = material.loaded.model
+    model.lm_head.weight.requires_grad_(False)
+    before = snapshot(model)
+    flags = [one.requires_grad for one in model.parameters()]
+    names = [name for name, _ in model.named_modules()]
+    examples = [row.example for row in material.harmless]
+    loss = losses(examples, model)
+    try:
+        with form_model(FihsForm(warm_up=True), material):
+            assert not same_weights(model, before)
+            assert sum(losses(examples, model)) < sum(loss)
+            assert not model.training
+            if fails:
+                raise RuntimeError("midway")
+    except RuntimeError:
+        assert fails
+    assert same_weights(model, before)
+    assert [one.requires_grad for one in model.parameters()] == flags
+    assert [name for name, _ in model.named_modules()] == names
+    assert losses(mixed_examples()[:1], model) == losses(
+        mixed_examples()[:1], tiny_material().loaded.model
+    )
+    assert not model.training
+
+
+def test_leading_tokens_make_up_a_score_of_their_own() -> None:
+    tokens = (1.0, -2.0, *[0.5] * 20)
+    score = ExampleScore.of_tokens(
+        3, torch.tensor(tokens, dtype=torch.float64), 0.1, "worst_window"
+    )
+    assert first_tokens_only(score, FihsForm()) == score.fihs == 5.0
+    assert first_tokens_only(score, FihsForm(first_tokens=1)) == 1.0
+    assert first_tokens_only(score, FihsForm(first_tokens=4)) == 0.0
+    # Of the first thirteen, the worst ten are the last ten; the sum is another thing.
+    assert first_tokens_only(score, FihsForm(first_tokens=13)) == 5.0
+    assert first_tokens_only(score, FihsForm(first_tokens=13, reduction="sum")) == 4.5
+    # More than there are is all of them.
+    assert first_tokens_only(score, FihsForm(first_tokens=100)) == 5.0
+
+
+def test_leading_tokens_need_an_engine_that_sees_them() -> None:
+    score = ExampleScore(3, 2.0, 0.1)
+    assert first_tokens_only(score, FihsForm()) == 2.0
+    with pytest.raises(ValueError, match="first_tokens needs an engine that scores by tokens"):
+        first_tokens_only(score, FihsForm(first_tokens=1))
