@@ -121,9 +121,9 @@ ReductionOption = Annotated[
     typer.Option(
         rich_help_panel=_SCORING,
         help=(
-            "What counts of a row: worst_window (the ten response tokens side by side that harm "
-            "most), the sum or the mean over all of them, or root (the sum divided by the square "
-            "root of their number)."
+            "What counts of a row: sum or mean over its response tokens, root (the sum divided by "
+            "the square root of their number), worst_window (the 24 tokens side by side that harm "
+            "most), or sum_and_worst (both, so that a harmful turn in a long answer is not lost)."
         ),
     ),
 ]

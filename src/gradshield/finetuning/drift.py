@@ -27,7 +27,7 @@ from transformers import (
 from gradshield.errors import UserError
 from gradshield.evaluation.generation import Answer, generate_answers
 from gradshield.probes.prompt_sets import PromptSet, load_prompts, spread
-from gradshield.probes.proxies import PROXIES, OwnAnswers, SafetyProxy
+from gradshield.probes.proxies import DEFAULT_PROXY, PROXIES, OwnAnswers, SafetyProxy
 from gradshield.progress import Progress, Silent
 
 PROBES = 32
@@ -75,7 +75,7 @@ class SafetyDriftCallback(TrainerCallback):
         bound: float | None = None,
         action: Literal["warn", "stop"] = "warn",
         probes: Sequence[str] | None = None,
-        proxy: str | SafetyProxy = "contrast",
+        proxy: str | SafetyProxy = DEFAULT_PROXY,
         progress: Progress | None = None,
     ) -> None:
         """Prepare; nothing is measured before training begins.

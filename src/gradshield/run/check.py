@@ -18,7 +18,7 @@ from gradshield.probes.calibration import (
     probes,
 )
 from gradshield.probes.direction import Direction, proxy_gradient
-from gradshield.probes.proxies import DEFAULT_PROXY, OwnAnswers, make_proxies
+from gradshield.probes.proxies import DEFAULT_PROXY, PROXIES, OwnAnswers
 from gradshield.progress import Progress
 from gradshield.run.health import health_warnings
 from gradshield.scoring.engines import PreparedEngine
@@ -112,7 +112,7 @@ def _batching(loaded: LoadedModel, answers: OwnAnswers, progress: Progress) -> F
 
 
 def _rough_direction(loaded: LoadedModel, answers: OwnAnswers) -> Direction:
-    proxy = make_proxies(DEFAULT_PROXY, loaded.tokenizer, answers)[0]
+    proxy = PROXIES[DEFAULT_PROXY](loaded.tokenizer, answers)
     texts = [prompt.text for prompt in probes("harmful")[:ROUGH_PROBES]]
     return proxy_gradient(loaded.model, loaded.tokenizer, proxy, texts)
 

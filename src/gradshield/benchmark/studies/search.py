@@ -34,7 +34,7 @@ from gradshield.files import write_text
 from gradshield.finetuning.supervised import LoraSettings, TrainingSettings
 from gradshield.finetuning.trial import Trials, Yardsticks
 from gradshield.models.layers import LATE_MLP
-from gradshield.models.load import DEFAULT_MODEL, LoadedModel
+from gradshield.models.load import DEFAULT_MODEL, LoadedModel, load_model
 from gradshield.probes.calibration import probes
 from gradshield.probes.prompt_sets import load_prompts, spread
 from gradshield.probes.proxies import OwnAnswers
@@ -121,8 +121,9 @@ class _Bench:
 
     def __init__(self, public_data: Path, progress: Progress) -> None:
         self.public_data, self.progress = public_data, progress
-        self.shield = GradShield(DEFAULT_MODEL, progress=progress)
-        self.loaded = self.shield.loaded
+        # On any device, so that trials made on several machines are found again.
+        self.loaded = load_model(DEFAULT_MODEL, dtype="float32", say=progress.say)
+        self.shield = GradShield(self.loaded.model, self.loaded.tokenizer, progress=progress)
 
     @cached_property
     def identity(self) -> dict[str, Any]:

@@ -30,7 +30,7 @@ from gradshield.models.load import DEFAULT_MODEL, LoadedModel, load_model
 from gradshield.probes.calibration import answer_probes, measure_direction, probes
 from gradshield.probes.direction import Direction, proxy_gradient
 from gradshield.probes.prompt_sets import spread
-from gradshield.probes.proxies import DEFAULT_PROXY, OwnAnswers, make_proxies
+from gradshield.probes.proxies import DEFAULT_PROXY, PROXIES, OwnAnswers
 from gradshield.progress import Progress
 from gradshield.reporting.charts import Chart, bars, points_with_line
 from gradshield.scoring.batching import by_length
@@ -140,7 +140,7 @@ def _examples(loaded: LoadedModel, public_data: Path) -> list[TokenizedExample]:
 
 def _rough_direction(loaded: LoadedModel, modules: str | None) -> Direction:
     """The proxy's gradient on a few probes: where it points does not change what it costs."""
-    proxy = make_proxies(DEFAULT_PROXY, loaded.tokenizer, OwnAnswers((), ()))[0]
+    proxy = PROXIES[DEFAULT_PROXY](loaded.tokenizer, OwnAnswers((), ()))
     texts = [prompt.text for prompt in spread(probes("harmful"), ROUGH_PROBES)]
     return proxy_gradient(loaded.model, loaded.tokenizer, proxy, texts, modules=modules)
 

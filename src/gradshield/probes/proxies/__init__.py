@@ -17,14 +17,13 @@ PROXIES: dict[str, ProxyMaker] = {
     "contrast": make_contrast,
     "past_refusal": make_past_refusal,
 }
-DEFAULT_PROXY = "contrast+past_refusal"
-"""Several proxies are joined by a plus: see `measure_direction`."""
+DEFAULT_PROXY = "contrast"
 
 
 def make_proxies(
     names: str, tokenizer: PreTrainedTokenizerBase, own_answers: OwnAnswers
 ) -> list[SafetyProxy]:
-    """The proxies of a name such as `contrast` or `contrast+past_refusal`.
+    """The proxies of a name such as `contrast` or, several joined, `contrast+past_refusal`.
 
     Raises:
         UserError: One of them is unknown.

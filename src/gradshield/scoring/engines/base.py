@@ -12,10 +12,10 @@ from transformers import PreTrainedModel
 from gradshield.data.tokenization import TokenizedExample
 from gradshield.probes.direction import Direction
 
-Reduction = Literal["worst_window", "sum", "mean", "root"]
-DEFAULT_REDUCTION: Reduction = "worst_window"
-WINDOW = 10
-"""Response tokens of a window: the length of a clause, in which a model turns to compliance."""
+Reduction = Literal["sum_and_worst", "worst_window", "sum", "mean", "root"]
+DEFAULT_REDUCTION: Reduction = "sum_and_worst"
+WINDOW = 24
+"""Response tokens of a window, a sentence or two (docs/decisions/0007)."""
 
 
 def divisor(reduction: Reduction, response_tokens: int) -> float:
@@ -24,21 +24,25 @@ def divisor(reduction: Reduction, response_tokens: int) -> float:
     `sum` is what a row adds to a batch whose loss is averaged over tokens, as today's trainers do.
     `mean` exaggerates short answers; `root`, the square root of the number of response tokens,
     lies between: were tokens independent, the spread of scores would not depend on the length.
-    `worst_window` is the sum, of which only a window counts, see `reduced`.
+    The other two choose among the tokens instead, see `reduced`.
     """
-    powers = {"mean": 1.0, "root": 0.5, "sum": 0.0, "worst_window": 0.0}
-    return float(response_tokens ** powers[reduction])
+    powers = {"mean": 1.0, "root": 0.5}
+    return float(response_tokens ** powers.get(reduction, 0.0))
 
 
 def reduced(tokens: Tensor, reduction: Reduction) -> float:
     """The score that the contributions of the response tokens, [response tokens], make up.
 
     `worst_window` is the largest sum over `WINDOW` tokens side by side: a harmful turn cannot hide
-    behind harmless text before or after it. A shorter response is one window.
+    behind harmless text before or after it. A shorter response is one window. `sum_and_worst` adds
+    it to the sum, so that its tokens count twice.
     """
-    if reduction != "worst_window" or len(tokens) <= WINDOW:
-        return float(tokens.sum())
-    return float(tokens.unfold(0, WINDOW, 1).sum(dim=1).max())
+    total = float(tokens.sum())
+    if reduction not in ("sum_and_worst", "worst_window"):
+        return total
+    long = len(tokens) > WINDOW
+    worst = float(tokens.unfold(0, WINDOW, 1).sum(dim=1).max()) if long else total
+    return worst if reduction == "worst_window" else total + worst
 
 
 @dataclass(frozen=True)
@@ -53,7 +57,7 @@ class ExampleScore:
         loss: Mean negative log-likelihood of the response tokens at theta_0, in nats, whatever
             the reduction.
         token_fihs: What each response token adds to the derivative, see `reduced`; None where the
-            engine does not see tokens. Such an engine takes all of them for the worst window.
+            engine does not see tokens. Such an engine takes a row for one window.
     """
 
     row: int
