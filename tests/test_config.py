@@ -16,9 +16,9 @@ from gradshield.threshold import RULES
 
 def test_defaults_name_things_that_exist() -> None:
     config = RunConfig(data_path="data.jsonl")
-    assert config.scoring.proxy.split("+") == ["contrast", "past_refusal"]
-    assert set(config.scoring.proxy.split("+")) <= set(PROXIES)
-    assert config.scoring.reduction == "worst_window"
+    assert config.scoring.proxy == "contrast"
+    assert config.scoring.proxy in PROXIES
+    assert config.scoring.reduction == "sum_and_worst"
     assert config.scoring.reduction in get_args(Reduction)
     assert config.threshold.rule in RULES
     assert config.on_reject == "hold"
@@ -76,8 +76,16 @@ def test_impossible_values_and_unknown_names_are_refused(wrong: dict[str, Any]) 
 
 
 def test_an_unknown_proxy_among_several_is_named_with_the_known_ones() -> None:
-    with pytest.raises(ValidationError, match="unknown past, choose of first_token, token_sets"):
+    known = "first_token, token_sets, contrast, past_refusal"
+    message = f"unknown proxy past, choose one of {known}, or several joined by a plus"
+    with pytest.raises(ValidationError, match=message):
         RunConfig.model_validate({"data_path": "a", "scoring": {"proxy": "contrast+past"}})
+
+
+def test_several_proxies_are_joined_by_a_plus() -> None:
+    settings = {"proxy": "contrast+past_refusal"}
+    config = RunConfig.model_validate({"data_path": "a", "scoring": settings})
+    assert config.scoring.proxy == "contrast+past_refusal"
 
 
 def test_it_cannot_be_changed_in_place() -> None:

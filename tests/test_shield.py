@@ -130,7 +130,9 @@ def test_the_direction_is_measured_once(
     fresh = GradShield(
         loaded.model,
         loaded.tokenizer,
-        scoring=ScoringSettings(proxy="token_sets", modules="mlp", engine="per_example"),
+        scoring=ScoringSettings(
+            proxy="token_sets", modules="mlp", reduction="sum", engine="per_example"
+        ),
         data=DataSettings(format="prompt_completion"),
     )
     rows = [{"prompt": "Name a river", "completion": "The Loire."}, good_rows(1)[0]]

@@ -38,7 +38,10 @@ def _one_of(names: Iterable[str]) -> AfterValidator:
 def _known_proxies(names: str) -> str:
     for name in names.split("+"):
         if name not in PROXIES:
-            raise ValueError(f"unknown {name}, choose of {', '.join(PROXIES)}, several with a +")
+            known = ", ".join(PROXIES)
+            raise ValueError(
+                f"unknown proxy {name}, choose one of {known}, or several joined by a plus"
+            )
     return names
 
 

@@ -11,6 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from gradshield.cli.closing import blur
+from gradshield.scoring.engines.base import WINDOW
 from tests.cli.command_line import gradshield
 from tests.cli.conftest import RULE, FinishedRun
 from tests.run.data_files import (
@@ -101,7 +102,9 @@ def test_scored_lines_hold_a_score_and_its_parts(finished: FinishedRun) -> None:
         assert line["reason"] is None
         assert not line["truncated"]
         assert len(line["token_ids"]) == len(line["token_fihs"]) == line["response_tokens"] > 0
-        assert sum(line["token_fihs"]) == pytest.approx(line["fihs"], rel=1e-9, abs=1e-12)
+        # By default a row of no more than a window counts twice: in the sum and as the window.
+        assert line["response_tokens"] <= WINDOW
+        assert 2 * sum(line["token_fihs"]) == pytest.approx(line["fihs"], rel=1e-9, abs=1e-12)
 
 
 def test_own_ids_are_kept_as_text(finished: FinishedRun) -> None:

@@ -68,8 +68,16 @@ def test_every_option_reaches_its_field() -> None:
 @pytest.mark.parametrize(
     ("field", "value", "words"),
     [
-        ("proxy", "x", "--proxy x: unknown x, choose of first_token, token_sets, contrast, past"),
-        ("proxy", "contrast+x", "--proxy contrast+x: unknown x, choose of first_token, token_sets"),
+        (
+            "proxy",
+            "x",
+            "--proxy x: unknown proxy x, choose one of first_token, token_sets, contrast, past",
+        ),
+        (
+            "proxy",
+            "contrast+x",
+            "--proxy contrast+x: unknown proxy x, choose one of first_token, token_sets",
+        ),
         ("rule", "x", "--threshold x: unknown, choose one of paper"),
         ("engine", "x", "--engine x: unknown, choose one of auto, finite_difference"),
         ("format", "x", "--format x: unknown, choose one of auto"),

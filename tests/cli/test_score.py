@@ -131,7 +131,7 @@ def test_a_run_of_other_inputs_is_refused_and_force_starts_over(
 
     refused = gradshield(*command, "--proxy", "first_token")
     assert refused.code == 1
-    assert "proxy: contrast+past_refusal there, first_token now" in refused.err
+    assert "proxy: contrast there, first_token now" in refused.err
     assert "--force" in refused.err
     write_jsonl(data, good_rows(6))
     refused = gradshield(*command)
@@ -143,7 +143,7 @@ def test_a_run_of_other_inputs_is_refused_and_force_starts_over(
     assert gradshield(*command, "--force").code == 0
     assert _scores(run) != before
     provenance = json.loads((run / "provenance.json").read_text())
-    assert provenance["identity"]["proxy"] == "contrast+past_refusal"
+    assert provenance["identity"]["proxy"] == "contrast"
 
 
 def test_a_folder_of_other_files_is_never_taken(model_folder: Path, tmp_path: Path) -> None:

@@ -117,7 +117,7 @@ def test_only_the_first_tokens_of_a_row_count(first_tokens: int) -> None:
     assert not close(found, values(material, modules="mlp"))
 
 
-@pytest.mark.parametrize("reduction", ["worst_window", "sum", "mean"])
+@pytest.mark.parametrize("reduction", ["sum_and_worst", "worst_window", "sum", "mean", "root"])
 def test_more_first_tokens_than_there_are_change_nothing(reduction: str) -> None:
     material = tiny_material()
     some = values(material, reduction=reduction, first_tokens=1000)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
@@ -26,6 +27,7 @@ from gradshield.probes.prompt_sets import load_prompts
 from gradshield.probes.proxies import OwnAnswers
 from gradshield.probes.proxies.first_token import make_first_token
 from gradshield.scoring.engines import ExampleScore
+from gradshield.scoring.engines.base import WINDOW, Reduction
 from tests.filters.test_fihs import warm_up_material
 from tests.filters.tiny_rows import HARMFUL_PROMPTS, tiny_material
 from tests.run.few_probes import PROMPTS, few_probes
@@ -77,21 +79,31 @@ def test_nothing_said_is_what_users_get() -> None:
         ("probe=8", "probe: "),
         ("reduction=mean,extra=1", "extra: "),
         ("reduction=median", "reduction: "),
-        ("proxy=no_such", "proxy: unknown no_such"),
-        ("proxy=contrast+no_such", "proxy: unknown no_such"),
+        ("proxy=no_such", "proxy: unknown proxy no_such, choose one of "),
+        ("proxy=contrast+no_such", "proxy: unknown proxy no_such, choose one of "),
         ("probes=0", "probes: "),
         ("probes=some", "probes: "),
-        ("probes", "probes: "),
         ("probe_source=mine", "probe_source: "),
         ("first_tokens=0", "first_tokens: "),
         ("rank=-1", "rank: "),
         ("warm_up=maybe", "warm_up: "),
         ("engine=", "engine: "),
+        ("=8", "Cannot read '=8': write FIELD=VALUE"),
+        # Not a field that is left at its default, and not one set to nothing.
+        ("", "Nothing follows the colon: write FIELD=VALUE"),
+        ("probes", "Cannot read 'probes': write FIELD=VALUE"),
+        ("reduction=mean,probes", "Cannot read 'probes': write FIELD=VALUE"),
+        ("probes=8,", "Cannot read '': write FIELD=VALUE"),
+        # A comma inside a value ends it.
+        ("modules=mlp{1,2}", "Cannot read '2}': write FIELD=VALUE"),
+        ("probes=8,probes=9", "probes: named twice"),
+        ("probes=8,rank=1,probes=8", "probes: named twice"),
+        ("no_such=1,no_such=2", "no_such: named twice"),
     ],
 )
 def test_an_unknown_field_and_an_impossible_value_are_named(text: str, named: str) -> None:
     with pytest.raises(
-        UserError, match=rf"^{named}.*\. The fields are proxy, modules, .*warm_up\."
+        UserError, match=rf"^{re.escape(named)}.*\. The fields are proxy, modules, .*warm_up\."
     ):
         read_form(text)
 
@@ -108,7 +120,9 @@ def test_a_form_is_a_filter_by_its_name() -> None:
     ("name", "message"),
     [
         ("gradshield:nothing=1", "^nothing: "),
-        ("gradshield:", "The fields are proxy"),
+        ("gradshield:", "^Nothing follows the colon: .*The fields are proxy"),
+        ("gradshield:probes", "^Cannot read 'probes': "),
+        ("gradshield:probes=8,probes=9", "^probes: named twice"),
         ("gradshield_paper:probes=3", "^Unknown filter gradshield_paper:probes=3: choose"),
         ("gradshields", "^Unknown filter gradshields: .*gradshield:FIELD=VALUE"),
     ],
@@ -205,18 +219,25 @@ def test_a_warm_up_learns_the_harmless_rows_and_is_undone(fails: bool) -> None:
 
 
 def test_leading_tokens_make_up_a_score_of_their_own() -> None:
-    tokens = (1.0, -2.0, *[0.5] * 20)
-    score = ExampleScore.of_tokens(
-        3, torch.tensor(tokens, dtype=torch.float64), 0.1, "worst_window"
-    )
-    assert first_tokens_only(score, FihsForm()) == score.fihs == 5.0
-    assert first_tokens_only(score, FihsForm(first_tokens=1)) == 1.0
-    assert first_tokens_only(score, FihsForm(first_tokens=4)) == 0.0
-    # Of the first thirteen, the worst ten are the last ten; the sum is another thing.
-    assert first_tokens_only(score, FihsForm(first_tokens=13)) == 5.0
-    assert first_tokens_only(score, FihsForm(first_tokens=13, reduction="sum")) == 4.5
+    # The sum is W - 1, and the worst window is the last one, W / 2.
+    tokens = torch.tensor([1.0, -2.0, *[0.5] * (2 * WINDOW)], dtype=torch.float64)
+
+    def found(reduction: Reduction, first_tokens: int | None = None) -> float:
+        score = ExampleScore.of_tokens(3, tokens, 0.1, reduction)
+        form = FihsForm(reduction=reduction, first_tokens=first_tokens)
+        if first_tokens is None:
+            assert first_tokens_only(score, form) == score.fihs
+        return first_tokens_only(score, form)
+
+    reductions: tuple[Reduction, ...] = ("sum", "worst_window", "sum_and_worst")
+    assert [found(one) for one in reductions] == [WINDOW - 1, WINDOW / 2, 1.5 * WINDOW - 1]
+    assert [found(one, 1) for one in reductions] == [1, 1, 2]
+    assert [found(one, 5) for one in reductions] == [0.5, 0.5, 1]
+    # Three tokens more than a window: the last of its windows leaves 1 - 2 + 0.5 out.
+    total, worst = (WINDOW - 1) / 2, WINDOW / 2
+    assert [found(one, WINDOW + 3) for one in reductions] == [total, worst, total + worst]
     # More than there are is all of them.
-    assert first_tokens_only(score, FihsForm(first_tokens=100)) == 5.0
+    assert all(found(one, 1000) == found(one) for one in reductions)
 
 
 def test_leading_tokens_need_an_engine_that_sees_them() -> None:

@@ -25,7 +25,7 @@ from gradshield.run.folder import RunFolder
 from gradshield.run.score import score
 from gradshield.run.threshold import read_reference, read_scores
 from gradshield.scoring.engines import PerExample, PreparedEngine
-from gradshield.scoring.engines.base import ExampleScore
+from gradshield.scoring.engines.base import WINDOW, ExampleScore
 from gradshield.scoring.score import prepare_engine
 from tests.run.data_files import good_rows, split_file, write_jsonl
 
@@ -103,28 +103,31 @@ def test_engines_agree_on_a_whole_run(model_folder: Path, tmp_path: Path) -> Non
         assert error < 2e-3
 
 
-def _worst_window(tokens: Sequence[float] | None) -> float:
-    """The largest sum over ten tokens side by side, one after the other."""
+def _sum_and_worst(tokens: Sequence[float] | None) -> float:
+    """The sum, and the largest sum over a window of tokens side by side, one after the other."""
     assert tokens is not None
-    return max(sum(tokens[start : start + 10]) for start in range(max(1, len(tokens) - 9)))
+    starts = range(max(1, len(tokens) - WINDOW + 1))
+    return sum(tokens) + max(sum(tokens[start : start + WINDOW]) for start in starts)
 
 
 def test_stored_direction_is_the_one_that_scores(
     model_folder: Path, loaded: LoadedModel, tmp_path: Path
 ) -> None:
-    data = write_jsonl(tmp_path / "data.jsonl", good_rows(4))
+    long = {"prompt": "Name a river", "completion": "No. The Loire. " * WINDOW}
+    data = write_jsonl(tmp_path / "data.jsonl", [*good_rows(4), long])
     folder = RunFolder(tmp_path / "run")
     score(_config(data, model_folder, engine="per_example"), folder, Silent())
     direction = load_direction(folder.direction)
     names = set(load_file(folder.direction))
     # Not attention, in the last half of two blocks.
     assert names == {f"model.layers.1.mlp.{part}_proj" for part in ("gate", "up", "down")}
-    assert direction.record["proxy"] == "contrast+past_refusal"
+    assert direction.record["proxy"] == "contrast"
     assert direction.record["probe_attack_success_rate"] == 1.0
 
     data_read = score_step.read_data(_config(data, model_folder), loaded, Silent())
+    assert max(one.response_tokens for one in data_read.examples) > WINDOW
     engine = PerExample().prepare(loaded.model, direction, "sum", [])
-    expected = [_worst_window(score.token_fihs) for score in engine.score(data_read.examples)]
+    expected = [_sum_and_worst(score.token_fihs) for score in engine.score(data_read.examples)]
     assert [line["fihs"] for line in read_scores(folder)] == pytest.approx(expected, rel=1e-6)
 
 

@@ -23,7 +23,7 @@ class FihsFilter:
     """Scores by FIHS and decides by a rule of `RULES`.
 
     Attributes:
-        name: As in `FILTERS`, or the name that `fihs_filter` made it from.
+        name: As in `FILTERS`, or the name that `filter_by_name` made it from.
         form: Proxy, modules, probes, reduction and whatever else a score depends on.
         threshold: The rule.
     """

@@ -60,14 +60,31 @@ def read_form(text: str) -> FihsForm:
     """Read `FIELD=VALUE,FIELD=VALUE`; fields that are not named keep their defaults.
 
     Raises:
-        UserError: A field is unknown or a value cannot be; the text names it.
+        UserError: There is no field, one is unknown or named twice, or a value is missing or cannot
+            be; the text names it.
     """
-    pairs = (part.partition("=") for part in text.split(","))
     try:
-        return FihsForm.model_validate({name: value for name, _, value in pairs})
+        return FihsForm.model_validate(_named_values(text))
     except ValidationError as fault:
-        known = ", ".join(FihsForm.model_fields)
-        raise UserError(f"{first_problem(fault)}. The fields are {known}.") from fault
+        raise _unreadable(first_problem(fault)) from fault
+
+
+def _named_values(text: str) -> dict[str, str]:
+    if not text:
+        raise _unreadable("Nothing follows the colon: write FIELD=VALUE, or leave the colon out")
+    found: dict[str, str] = {}
+    for part in text.split(","):
+        name, equals, value = part.partition("=")
+        if not (name and equals):
+            raise _unreadable(f"Cannot read '{part}': write FIELD=VALUE, with a comma between two")
+        if name in found:
+            raise _unreadable(f"{name}: named twice")
+        found[name] = value
+    return found
+
+
+def _unreadable(reason: str) -> UserError:
+    return UserError(f"{reason}. The fields are {', '.join(FihsForm.model_fields)}.")
 
 
 @contextmanager

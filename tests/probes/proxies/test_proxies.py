@@ -220,9 +220,11 @@ def test_proxies_are_made_in_the_order_of_their_names() -> None:
     assert alone == make_contrast(chat_tokenizer(), NO_ANSWERS)
 
 
-def test_the_default_looks_at_the_opening_and_past_a_refusal() -> None:
-    found = make_proxies(DEFAULT_PROXY, chat_tokenizer(), NO_ANSWERS)
-    assert [type(proxy) for proxy in found] == [Contrast, PastRefusal]
+def test_the_default_looks_at_the_opening_and_may_be_joined_by_what_follows_a_refusal() -> None:
+    [alone] = make_proxies(DEFAULT_PROXY, chat_tokenizer(), NO_ANSWERS)
+    assert type(alone) is Contrast
+    both = make_proxies(f"{DEFAULT_PROXY}+past_refusal", chat_tokenizer(), NO_ANSWERS)
+    assert [type(proxy) for proxy in both] == [Contrast, PastRefusal]
 
 
 @pytest.mark.parametrize(

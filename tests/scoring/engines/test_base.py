@@ -2,28 +2,38 @@
 
 from __future__ import annotations
 
+from typing import get_args
+
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gradshield.scoring.engines.base import ExampleScore, Reduction, divisor, reduced
+from gradshield.scoring.engines import base
+from gradshield.scoring.engines.base import WINDOW, ExampleScore, Reduction, divisor, reduced
 
 # Whole numbers, so that sums are exact in any order.
-CONTRIBUTIONS = st.lists(st.integers(-100, 100), min_size=1, max_size=35)
-LONG = st.lists(st.integers(-100, 100), min_size=10, max_size=35)
+CONTRIBUTION = st.integers(-100, 100)
+CONTRIBUTIONS = st.lists(CONTRIBUTION, min_size=1, max_size=3 * WINDOW)
+SHORT = st.lists(CONTRIBUTION, min_size=1, max_size=WINDOW)
+LONG = st.lists(CONTRIBUTION, min_size=WINDOW, max_size=3 * WINDOW)
+
+
+def score(tokens: list[int], reduction: Reduction) -> float:
+    return reduced(torch.tensor(tokens, dtype=torch.float64), reduction)
 
 
 def worst_window(tokens: list[int]) -> float:
-    return reduced(torch.tensor(tokens, dtype=torch.float64), "worst_window")
+    return score(tokens, "worst_window")
 
 
 def window_sums(tokens: list[int]) -> list[int]:
-    """Of every ten tokens side by side, or of all where there are fewer."""
-    if len(tokens) < 10:
+    """Of every window of tokens side by side, or of all tokens where there are fewer."""
+    if len(tokens) < WINDOW:
         return [sum(tokens)]
     return [
-        sum(tokens[start + place] for place in range(10)) for start in range(len(tokens) - 10 + 1)
+        sum(tokens[start + place] for place in range(WINDOW))
+        for start in range(len(tokens) - WINDOW + 1)
     ]
 
 
@@ -32,21 +42,53 @@ def window_sums(tokens: list[int]) -> list[int]:
     [
         ([4], 4),
         ([-4, 1], -3),
-        # Nine and ten tokens: all of them, also those that lower the score.
-        ([5, *[-1] * 8], -3),
-        ([5, *[-1] * 9], -4),
-        # Eleven: the first ten or the last ten.
-        ([5, *[-1] * 10], -4),
-        ([*[-1] * 10, 5], -4),
+        # A token less than a window, and a window: all of them, also those that lower the score.
+        ([5, *[-1] * (WINDOW - 2)], 5 - (WINDOW - 2)),
+        ([5, *[-1] * (WINDOW - 1)], 5 - (WINDOW - 1)),
+        # A token more: all but the last, or all but the first.
+        ([5, *[-1] * WINDOW], 5 - (WINDOW - 1)),
+        ([*[-1] * WINDOW, 5], 5 - (WINDOW - 1)),
         # A turn of three tokens between long harmless text before and after it.
-        ([*[-1] * 30, 7, 8, 9, *[-1] * 30], 24 - 7),
+        ([*[-1] * 3 * WINDOW, 7, 8, 9, *[-1] * 3 * WINDOW], 24 - (WINDOW - 3)),
         # Two turns that do not fit into one window: the worse one, and not both.
-        ([10, *[0] * 9, 11], 11),
-        ([10, *[0] * 8, 11], 21),
+        ([10, *[0] * (WINDOW - 1), 11], 11),
+        ([10, *[0] * (WINDOW - 2), 11], 21),
     ],
 )
 def test_the_worst_window_by_hand(tokens: list[int], expected: float) -> None:
     assert worst_window(tokens) == expected
+
+
+@pytest.mark.parametrize(
+    ("tokens", "expected"),
+    [
+        # No longer than a window: everything counts twice.
+        ([4], 8),
+        ([-4, 1], -6),
+        ([5, *[-1] * (WINDOW - 1)], 12 - 2 * WINDOW),
+        # A token more: it counts once.
+        ([5, *[-1] * WINDOW], 11 - 2 * WINDOW),
+        ([*[-1] * WINDOW, 5], 11 - 2 * WINDOW),
+        # The sum of a turn in long harmless text is far below zero; the turn counts twice.
+        (
+            [*[-1] * 3 * WINDOW, 7, 8, 9, *[-1] * 3 * WINDOW],
+            (24 - 6 * WINDOW) + (24 - (WINDOW - 3)),
+        ),
+        # Of two turns in two windows both count, the worse one twice.
+        ([10, *[0] * (WINDOW - 1), 11], 10 + 2 * 11),
+        ([10, *[0] * (WINDOW - 2), 11], 2 * 10 + 2 * 11),
+    ],
+)
+def test_the_sum_and_the_worst_window_by_hand(tokens: list[int], expected: float) -> None:
+    assert score(tokens, "sum_and_worst") == expected
+
+
+def test_windows_of_three_tokens_by_hand(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(base, "WINDOW", 3)
+    # The windows add up to 3, 5 and 2, everything to 1.
+    tokens = [1, -2, 4, 3, -5]
+    reductions: tuple[Reduction, ...] = ("sum", "worst_window", "sum_and_worst")
+    assert [score(tokens, one) for one in reductions] == [1, 5, 6]
 
 
 @given(CONTRIBUTIONS)
@@ -55,6 +97,19 @@ def test_the_worst_window_is_the_largest_of_all_of_them(tokens: list[int]) -> No
     assert found == max(window_sums(tokens))
     assert found >= sum(window_sums(tokens)) / len(window_sums(tokens))
     assert found == worst_window(tokens[::-1])
+
+
+@given(CONTRIBUTIONS)
+def test_the_sum_and_the_worst_window_add_up(tokens: list[int]) -> None:
+    found = score(tokens, "sum_and_worst")
+    assert found == sum(tokens) + max(window_sums(tokens))
+    assert found == score(tokens, "sum") + worst_window(tokens)
+    assert found == score(tokens[::-1], "sum_and_worst")
+
+
+@given(SHORT)
+def test_a_response_of_no_more_than_a_window_counts_twice(tokens: list[int]) -> None:
+    assert score(tokens, "sum_and_worst") == 2 * sum(tokens)
 
 
 @given(LONG, CONTRIBUTIONS, CONTRIBUTIONS)
@@ -69,19 +124,27 @@ def test_text_around_a_row_of_a_window_or_more_never_lowers_its_score(
 def test_the_other_reductions_add_up_what_the_divisor_has_scaled(
     tokens: list[int], reduction: Reduction
 ) -> None:
-    assert reduced(torch.tensor(tokens, dtype=torch.float64), reduction) == sum(tokens)
+    assert score(tokens, reduction) == sum(tokens)
 
 
 def test_only_the_length_of_a_row_decides_the_divisor() -> None:
-    expected: dict[Reduction, float] = {"sum": 1, "mean": 25, "root": 5, "worst_window": 1}
+    expected: dict[Reduction, float] = {
+        "sum": 1,
+        "mean": 25,
+        "root": 5,
+        "worst_window": 1,
+        "sum_and_worst": 1,
+    }
+    assert set(expected) == set(get_args(Reduction))
     assert {reduction: divisor(reduction, 25) for reduction in expected} == expected
 
 
 def test_a_score_keeps_all_its_tokens_whatever_makes_it_up() -> None:
-    tokens = torch.tensor([3.0, *[-1.0] * 10, 2.0], dtype=torch.float64)
-    window = ExampleScore.of_tokens(4, tokens, 0.5, "worst_window")
-    whole = ExampleScore.of_tokens(4, tokens, 0.5, "sum")
-    # 3 - 9, or the same from the other end 2 - 9; and 3 - 10 + 2.
-    assert (window.fihs, whole.fihs) == (-6, -5)
-    assert window.token_fihs == whole.token_fihs == tuple(tokens.tolist())
-    assert (window.row, window.loss) == (4, 0.5)
+    tokens = torch.tensor([3.0, *[-1.0] * WINDOW, 2.0], dtype=torch.float64)
+    reductions: tuple[Reduction, ...] = ("worst_window", "sum", "sum_and_worst")
+    found = [ExampleScore.of_tokens(4, tokens, 0.5, one) for one in reductions]
+    # The window at the start is worse than that at the end, which has 2 in place of 3.
+    worst, total = 3 - (WINDOW - 1), 3 - WINDOW + 2
+    assert [one.fihs for one in found] == [worst, total, worst + total]
+    assert all(one.token_fihs == tuple(tokens.tolist()) for one in found)
+    assert all((one.row, one.loss) == (4, 0.5) for one in found)

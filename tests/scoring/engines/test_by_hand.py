@@ -77,13 +77,14 @@ def test_tokens_share_the_score_out(engine: Engine) -> None:
 
 @pytest.mark.parametrize("engine", ENGINES, ids=lambda engine: engine.name)
 @pytest.mark.parametrize(
-    ("reduction", "divided_by"), [("mean", 2), ("sum", 1), ("root", 2**0.5), ("worst_window", 1)]
+    ("reduction", "divided_by"),
+    [("mean", 2), ("sum", 1), ("root", 2**0.5), ("worst_window", 1), ("sum_and_worst", 1 / 2)],
 )
 def test_reduction_divides_the_sum_over_the_response_tokens(
     engine: Engine, reduction: Reduction, divided_by: float
 ) -> None:
-    # As above: the sum over both response tokens is -4 / 5, and they are one window; the loss
-    # stays a mean.
+    # As above: the sum over both response tokens is -4 / 5, and they are one window, which
+    # counts on top of the sum or alone; the loss stays a mean.
     model = OneLayerModel(EMBEDDING, torch.zeros(5, 3))
     towards = direction({(1, 0): 3.0, (2, 1): -4.0})
     [result] = engine.prepare(model, towards, reduction, []).score([EXAMPLE])

@@ -17,7 +17,7 @@ from gradshield.probes.direction import Direction, proxy_gradient, training_dire
 from gradshield.probes.proxies.first_token import FirstToken
 from gradshield.scoring.batching import batches_by_length
 from gradshield.scoring.engines import ENGINES, Engine, ExampleScore, default_engine
-from gradshield.scoring.engines.base import Reduction
+from gradshield.scoring.engines.base import WINDOW, Reduction
 from gradshield.scoring.engines.finite_difference import FiniteDifference
 from gradshield.scoring.engines.jvp import ForwardMode
 from gradshield.scoring.engines.per_example import PerExample
@@ -227,37 +227,39 @@ def token_losses(model: PreTrainedModel, example: TokenizedExample) -> torch.Ten
 def worst_window_by_autograd(
     model: PreTrainedModel, direction: Direction, example: TokenizedExample
 ) -> float:
-    """The definition for the summed loss of ten tokens, one window after the other."""
+    """The definition for the summed loss of a window, one window after the other."""
     weights = [model.get_parameter(f"{name}.weight") for name in direction.tensors]
     losses = token_losses(model, example)
     found = []
-    for start in range(max(1, len(losses) - 9)):
-        window = losses[start : start + 10].sum()
+    for start in range(max(1, len(losses) - WINDOW + 1)):
+        window = losses[start : start + WINDOW].sum()
         gradients = torch.autograd.grad(window, weights, retain_graph=True)
         pairs = zip(gradients, direction.tensors.values(), strict=True)
         found.append(-sum(float((one * other).sum()) for one, other in pairs) / direction.norm)
     return max(found)
 
 
-def test_engines_that_see_tokens_score_the_worst_window() -> None:
+@pytest.mark.parametrize("reduction", ["worst_window", "sum_and_worst"])
+def test_engines_that_see_tokens_score_the_worst_window(reduction: Reduction) -> None:
     model = tiny_llama()
     # Not of the loss on the rows themselves, which every token of them would share in.
     direction = proxy_gradient(model, chat_tokenizer(), FirstToken(100, 101), ["Name a river."])
     examples = mixed_examples()
-    expected = np.array([worst_window_by_autograd(model, direction, one) for one in examples])
-    whole = np.array([fihs_by_autograd(model, direction, one) for one in examples])
+    worst = np.array([worst_window_by_autograd(model, direction, one) for one in examples])
     counts = np.array([one.response_tokens for one in examples])
-    assert sum(counts > 10) >= 2
-    assert sum(counts <= 10) >= 2
+    whole = counts * [fihs_by_autograd(model, direction, one) for one in examples]
+    assert sum(counts > WINDOW) >= 2
+    assert sum(counts <= WINDOW) >= 2
     # A window is another thing than the whole row exactly where the row is longer.
-    assert np.all(np.isclose(expected, whole * counts, rtol=1e-3) == (counts <= 10))
+    assert np.all(np.isclose(worst, whole, rtol=1e-3) == (counts <= WINDOW))
+    expected = worst if reduction == "worst_window" else whole + worst
     for engine, error in zip(ENGINE_LIST, (EXACT, EXACT, CLOSE), strict=True):
-        found = scores(engine, model, direction, [examples], "worst_window")
+        found = scores(engine, model, direction, [examples], reduction)
         values = np.array([found[row].fihs for row in range(len(examples))])
         assert relative_error(values, expected) < error
         # What the tokens add is that of the sum, all of them, not of the window alone.
         totals = np.array([sum(found[row].token_fihs or ()) for row in range(len(examples))])
-        assert relative_error(totals, whole * counts) < error
+        assert relative_error(totals, whole) < error
 
 
 def test_an_engine_that_does_not_see_tokens_takes_the_whole_row_for_the_worst_window() -> None:
