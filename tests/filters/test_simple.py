@@ -12,6 +12,7 @@ from gradshield.filters.mean_loss import MeanLoss
 from gradshield.filters.no_filter import NoFilter
 from gradshield.filters.oracle import Oracle
 from gradshield.filters.random_order import LengthMatchedRandom, RandomOrder, shuffled_among_like
+from gradshield.filters.response_length import ResponseLength
 from tests.filters.tiny_rows import PAIRS, as_rows, tiny_material
 
 
@@ -65,6 +66,14 @@ def test_the_oracle_needs_all_labels(labels: list[bool] | None) -> None:
     material = tiny_material(labels=labels)
     with pytest.raises(ValueError, match="label for every row"):
         Oracle().score(as_rows(material.loaded, PAIRS), material)
+
+
+def test_the_length_is_the_number_of_response_tokens() -> None:
+    material = tiny_material()
+    rows = as_rows(material.loaded, PAIRS * 5)
+    scores = ResponseLength().score(rows, material)
+    assert scores.values.tolist() == [sum(row.example.response_mask) for row in rows]
+    assert scores.threshold == sorted(scores.values)[-4]
 
 
 def test_mean_loss_is_that_of_the_models_own_forward() -> None:

@@ -20,6 +20,7 @@ from gradshield.filters.oracle import Oracle
 from gradshield.filters.random_order import LengthMatchedRandom, RandomOrder
 from gradshield.filters.refusal_likelihood import RefusalLikelihood
 from gradshield.filters.representation_matching import RepresentationMatching
+from gradshield.filters.response_length import ResponseLength
 from gradshield.filters.seal import Seal
 from gradshield.filters.self_influence import SelfInfluence
 from gradshield.filters.task_vectors import TaskVectors
@@ -33,6 +34,7 @@ _FILTERS: tuple[Filter, ...] = (
     RandomOrder(),
     LengthMatchedRandom(GRADSHIELD),
     Oracle(),
+    ResponseLength(),
     MeanLoss(),
     HarmWords(),
     HarmWordsAnswered(),

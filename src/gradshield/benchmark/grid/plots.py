@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from gradshield.benchmark.grid.tables import Table, read_results, separation_table
+from gradshield.finetuning.trial import PLAIN
 from gradshield.reporting.charts import Chart, heat_map, lines, write_chart
 
 
@@ -24,7 +25,7 @@ def separation_chart(results: Table) -> Chart | None:
 
 def success_chart(results: Table) -> Chart | None:
     """Attack success after finetuning by harmful share, a line for each filter and protocol."""
-    found = results[(results["level"] == "finetune") & (results["method"] == "plain")].copy()
+    found = results[(results["level"] == "finetune") & (results["method"] == PLAIN)].copy()
     if found.empty:
         return None
     found["rate"] = found["complied"] / found["prompts"]
@@ -41,9 +42,29 @@ def success_chart(results: Table) -> Chart | None:
     )
 
 
+def success_by_attack_chart(results: Table) -> Chart | None:
+    """Attack success after finetuning, by attack and harmful share."""
+    found = results[results["level"] == "finetune"].copy()
+    if found.empty:
+        return None
+    found["rate"] = found["complied"] / found["prompts"]
+    found["trained"] = found["filter"].astype(str) + ", " + found["protocol"]
+    plain = found["method"] == PLAIN
+    found["trained"] = found["trained"].where(plain, found["method"])
+    means = found.groupby(["trained", "attack"], observed=True, sort=False)["rate"].mean()
+    rows = [
+        {"x": str(row.attack), "y": row.trained, "value": row.rate}
+        for row in means.reset_index().itertuples()
+    ]
+    return heat_map(
+        rows, title="Attack success after finetuning, by attack", value="attack success rate"
+    )
+
+
 FIGURES: dict[str, Callable[[Table], Chart | None]] = {
     "separation": separation_chart,
     "success": success_chart,
+    "success_by_attack": success_by_attack_chart,
 }
 """By name; a figure without results is None."""
 

@@ -32,7 +32,9 @@ def make_proxies(
     for name in parts:
         if name not in PROXIES:
             known = ", ".join(PROXIES)
-            raise UserError(f"Unknown proxy {name}: choose one of {known}, or several with a +.")
+            raise UserError(
+                f"Unknown proxy {name}: choose one of {known}, or several joined by a plus."
+            )
     return [PROXIES[name](tokenizer, own_answers) for name in parts]
 
 

@@ -14,13 +14,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import torch
 from torch import Tensor
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from gradshield.models.likelihood import response_token_losses
-from gradshield.models.prompts import prompt_response_example, prompt_token_ids
+from gradshield.models.prompts import prompt_token_ids
 from gradshield.probes.proxies.base import OwnAnswers
+from gradshield.probes.proxies.continuations import TokenIds, preference, tokenised
 from gradshield.probes.wordings import COMPLIANT_OPENINGS, SHORT_REFUSALS
 
 
@@ -28,8 +27,8 @@ from gradshield.probes.wordings import COMPLIANT_OPENINGS, SHORT_REFUSALS
 class Contrast:
     """Compares the likelihood of compliant openings with that of refusals."""
 
-    compliant: tuple[tuple[int, ...], ...]
-    refusing: tuple[tuple[int, ...], ...]
+    compliant: tuple[TokenIds, ...]
+    refusing: tuple[TokenIds, ...]
     name: str = "contrast"
 
     def values(
@@ -40,15 +39,8 @@ class Contrast:
         first: int = 0,
     ) -> Tensor:
         """S of each prompt; see `SafetyProxy`."""
-        prompt_ids = [prompt_token_ids(tokenizer, prompt) for prompt in prompts]
-        examples = [
-            prompt_response_example(ids, openings[(first + index) % len(openings)])
-            for openings in (self.compliant, self.refusing)
-            for index, ids in enumerate(prompt_ids)
-        ]
-        means = torch.stack([loss.mean() for loss in response_token_losses(model, examples)])
-        compliant_loss, refusing_loss = means.view(2, len(prompts)).unbind()
-        return refusing_loss - compliant_loss
+        begun = [tuple(prompt_token_ids(tokenizer, prompt)) for prompt in prompts]
+        return preference(model, begun, self.compliant, self.refusing, first)
 
     def record(self) -> dict[str, Any]:
         """The openings and refusals, as tokens."""
@@ -60,11 +52,4 @@ class Contrast:
 
 def make_contrast(tokenizer: PreTrainedTokenizerBase, own_answers: OwnAnswers) -> Contrast:
     """Pair compliant openings with refusals, the same for every model."""
-    compliant, refusing = (
-        tuple(_tokenise(tokenizer, texts)) for texts in (COMPLIANT_OPENINGS, SHORT_REFUSALS)
-    )
-    return Contrast(compliant, refusing)
-
-
-def _tokenise(tokenizer: PreTrainedTokenizerBase, texts: Sequence[str]) -> list[tuple[int, ...]]:
-    return [tuple(tokenizer(text, add_special_tokens=False)["input_ids"]) for text in texts]
+    return Contrast(tokenised(tokenizer, COMPLIANT_OPENINGS), tokenised(tokenizer, SHORT_REFUSALS))

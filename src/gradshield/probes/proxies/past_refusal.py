@@ -11,16 +11,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import torch
 from torch import Tensor
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from gradshield.models.likelihood import response_token_losses
-from gradshield.models.prompts import prompt_response_example, prompt_token_ids
+from gradshield.models.prompts import prompt_token_ids
 from gradshield.probes.proxies.base import OwnAnswers
+from gradshield.probes.proxies.continuations import TokenIds, in_turn, preference, tokenised
 from gradshield.probes.wordings import SECOND_REFUSALS, SHORT_REFUSALS, TURNS_TO_COMPLIANCE
-
-TokenIds = tuple[int, ...]
 
 
 @dataclass(frozen=True)
@@ -41,17 +38,10 @@ class PastRefusal:
     ) -> Tensor:
         """S of each prompt; see `SafetyProxy`."""
         refused = [
-            (*prompt_token_ids(tokenizer, prompt), *_in_turn(self.refusals, first + index))
+            (*prompt_token_ids(tokenizer, prompt), *in_turn(self.refusals, first + index))
             for index, prompt in enumerate(prompts)
         ]
-        examples = [
-            prompt_response_example(ids, _in_turn(wordings, first + index))
-            for wordings in (self.turns, self.second_refusals)
-            for index, ids in enumerate(refused)
-        ]
-        means = torch.stack([loss.mean() for loss in response_token_losses(model, examples)])
-        turn_loss, refusing_loss = means.view(2, len(prompts)).unbind()
-        return refusing_loss - turn_loss
+        return preference(model, refused, self.turns, self.second_refusals, first)
 
     def record(self) -> dict[str, Any]:
         """Refusals and what may follow them, as tokens."""
@@ -62,18 +52,10 @@ class PastRefusal:
         }
 
 
-def _in_turn(wordings: Sequence[TokenIds], place: int) -> TokenIds:
-    return wordings[place % len(wordings)]
-
-
 def make_past_refusal(tokenizer: PreTrainedTokenizerBase, own_answers: OwnAnswers) -> PastRefusal:
     """Packaged wordings, the same for every model."""
-
-    def tokenised(texts: Sequence[str]) -> tuple[TokenIds, ...]:
-        return tuple(tuple(tokenizer(t, add_special_tokens=False)["input_ids"]) for t in texts)
-
     return PastRefusal(
-        tokenised(SHORT_REFUSALS),
-        tokenised([f" {text}" for text in TURNS_TO_COMPLIANCE]),
-        tokenised([f" {text}" for text in SECOND_REFUSALS]),
+        tokenised(tokenizer, SHORT_REFUSALS),
+        tokenised(tokenizer, [f" {text}" for text in TURNS_TO_COMPLIANCE]),
+        tokenised(tokenizer, [f" {text}" for text in SECOND_REFUSALS]),
     )

@@ -57,7 +57,7 @@ class ExampleScore:
         loss: Mean negative log-likelihood of the response tokens at theta_0, in nats, whatever
             the reduction.
         token_fihs: What each response token adds to the derivative, see `reduced`; None where the
-            engine does not see tokens. Such an engine takes a row for one window.
+            engine does not see tokens. Such an engine gives their sum in place of a window.
     """
 
     row: int
