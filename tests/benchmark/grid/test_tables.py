@@ -92,6 +92,17 @@ def test_markdown_by_hand() -> None:
     assert as_markdown(table, 2) == "| filter | x |\n| --- | ---: |\n| a | 0.50 |\n| b | - |\n"
 
 
+def test_success_by_attack_names_what_was_trained(folder: Path) -> None:
+    chart = plots.success_by_attack_chart(read_results(folder))
+    assert chart is not None
+    cells = {(row["y"], row["x"]): row["value"] for row in chart["data"]["values"]}
+    assert cells == {
+        ("zeta, own_threshold", "b"): 0.2,
+        ("zeta, own_threshold", "a"): 0.4,
+        ("lisa", "b"): 0.9,
+    }
+
+
 def test_all_tables_with_rows_are_shown(folder: Path) -> None:
     text = as_text(folder, [])
     assert "### average_precision" in text
@@ -109,5 +120,6 @@ def test_tables_and_figures_of_a_whole_grid(finished: Path, tmp_path: Path) -> N
     text = as_text(finished, [])
     assert all(f"### {name}\n" in text for name in TABLES)
     drawn = plots.draw(finished, tmp_path)
-    assert [path.name for path in drawn] == ["separation.svg", "success.svg"]
+    names = ["separation.svg", "success.svg", "success_by_attack.svg"]
+    assert [path.name for path in drawn] == names
     assert all(path.read_text().startswith("<svg") for path in drawn)
