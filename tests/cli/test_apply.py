@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -74,3 +75,53 @@ def test_before_there_is_a_decision(run: Path) -> None:
     outcome = gradshield("apply", run)
     assert outcome.code == 1
     assert "gradshield threshold" in outcome.err
+
+
+def _annotated(run: Path) -> list[dict[str, Any]]:
+    text = (run / "annotated.jsonl").read_text(encoding="utf-8")
+    return [json.loads(line) for line in text.splitlines()]
+
+
+def test_an_action_can_be_chosen_and_chosen_again(run: Path) -> None:
+    parts = {name: (run / f"{name}.jsonl").read_bytes() for name in ("kept", "removed", "rejected")}
+    for action, keys in (("annotate", 2), ("downweight", 3), ("drop", 0)):
+        outcome = gradshield("apply", run, "--action", action, "--json")
+        assert outcome.code == 0, outcome.err
+        assert json.loads(outcome.out)["action"] == action
+        assert json.loads((run / "decision.json").read_text())["action"] == action
+        assert yaml.safe_load((run / "config.yaml").read_text())["action"] == action
+        assert {name: (run / f"{name}.jsonl").read_bytes() for name in parts} == parts
+        assert (run / "annotated.jsonl").exists() == bool(keys)
+        if keys:
+            # 28 rows, of which one is a line that is no JSON.
+            assert len(_annotated(run)) == json.loads(outcome.out)["annotated"] == 27
+            for row in _annotated(run):
+                assert sum(key.startswith("gradshield_") for key in row) == keys
+
+
+def test_the_action_is_remembered_and_follows_the_decision(run: Path) -> None:
+    assert gradshield("apply", run, "--action", "annotate").code == 0
+    before = [row["gradshield_decision"] for row in _annotated(run)]
+    rule = ("--threshold", "calibrated", "--level", "0.9")
+    assert gradshield("threshold", run, *rule).code == 0
+    assert gradshield("apply", run).code == 0
+    after = [row["gradshield_decision"] for row in _annotated(run)]
+    assert after.count("removed") > before.count("removed")
+    assert after.count("removed") == len(split_file(run / "removed.jsonl"))
+
+
+def test_bad_action(run: Path) -> None:
+    before = (run / "config.yaml").read_bytes()
+    outcome = gradshield("apply", run, "--action", "mask")
+    assert outcome.code == 1
+    assert outcome.err.startswith("Error: --action mask: ")
+    assert all(name in outcome.err for name in ("drop", "annotate", "downweight"))
+    assert outcome.err.count("\n") == 1
+    assert (run / "config.yaml").read_bytes() == before
+
+
+def test_a_choice_that_cannot_be_carried_out_is_not_written(run: Path) -> None:
+    (run.parent / "mixed.jsonl").unlink()
+    before = {path: path.read_bytes() for path in run.iterdir() if path.is_file()}
+    assert gradshield("apply", run, "--action", "annotate").code == 1
+    assert {path: path.read_bytes() for path in run.iterdir() if path.is_file()} == before

@@ -303,5 +303,50 @@ def test_nothing_to_score_removes_nothing(model_folder: Path, tmp_path: Path) ->
     assert split_file(run / "kept.jsonl") == []
 
 
+def test_filter_weighs_rows_in_one_go(
+    finished: FinishedRun, model_folder: Path, tmp_path: Path
+) -> None:
+    run = tmp_path / "run"
+    outcome = gradshield(
+        *("filter", finished.data, "--model", model_folder, "--out", run, "--dtype", "float32"),
+        *(*RULE, "--action", "downweight"),
+    )
+    assert outcome.code == 0, outcome.err
+    rows = [json.loads(line) for line in (run / "annotated.jsonl").read_text().splitlines()]
+    scores = {line["row"]: line["fihs"] for line in _table(run).to_pylist()}
+    unparsed = 2  # on line 3
+    assert [row["gradshield_fihs"] for row in rows] == [
+        fihs for row, fihs in sorted(scores.items()) if row != unparsed
+    ]
+    weights: dict[str, set[float]] = {"kept": set(), "removed": set(), "rejected": set()}
+    for row in rows:
+        weights[row["gradshield_decision"]].add(row["gradshield_weight"])
+    assert weights["kept"] == {1.0}
+    assert weights["rejected"] == {0.0}
+    assert weights["removed"]
+    assert all(0 <= weight <= 1 for weight in weights["removed"])
+    assert (run / "kept.jsonl").read_bytes() == (finished.folder / "kept.jsonl").read_bytes()
+    assert "gradshield_weight" in (run / "summary.md").read_text(encoding="utf-8")
+
+
+def test_a_key_in_the_way_is_told_before_the_scoring(tmp_path: Path) -> None:
+    rows = [*good_rows(2), good_rows(1)[0] | {"gradshield_fihs": 1}]
+    data = write_jsonl(tmp_path / "data.jsonl", rows)
+    outcome = gradshield(
+        *("filter", data, "--model", tmp_path / "no-model", "--out", tmp_path / "run"),
+        *("--action", "annotate"),
+    )
+    assert outcome.code == 1
+    assert "line 3 has the key gradshield_fihs already" in outcome.err
+    assert not (tmp_path / "run").exists()
+
+
+def test_an_unknown_action_is_one_line(tmp_path: Path) -> None:
+    outcome = gradshield("filter", "data.jsonl", "--out", tmp_path / "run", "--action", "mask")
+    assert outcome.code == 1
+    assert outcome.err.startswith("Error: --action mask: ")
+    assert outcome.err.count("\n") == 1
+
+
 def test_blur_hides_words_and_keeps_lengths() -> None:
     assert blur("Name a river.\n") == "░░░░ ░ ░░░░░░\n"

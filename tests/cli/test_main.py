@@ -42,11 +42,11 @@ def test_missing_file(model_folder: Path, tmp_path: Path) -> None:
 
 
 def test_unusable_file(model_folder: Path, tmp_path: Path) -> None:
-    (tmp_path / "data.csv").write_text("a,b\n1,2\n")
+    (tmp_path / "data.pdf").write_text("%PDF-1.4\n")
     _fails(
-        gradshield("score", tmp_path / "data.csv", "-m", model_folder, "-o", tmp_path / "run"),
-        "data.csv",
-        ".csv",
+        gradshield("score", tmp_path / "data.pdf", "-m", model_folder, "-o", tmp_path / "run"),
+        "data.pdf",
+        "not supported",
     )
 
 
@@ -163,7 +163,7 @@ COMMANDS = {
     "check": ("Writes no file",),
     "score": ("scores/*.parquet",),
     "threshold": ("decision.json", "No data file is written"),
-    "apply": ("kept, removed and rejected rows",),
+    "apply": ("kept, removed and rejected rows", "--action", "annotate", "downweight"),
     "align": ("Folder of the PEFT adapter to write",),
     "benchmark": ("OUT/STUDY.json",),
 }

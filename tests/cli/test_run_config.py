@@ -61,6 +61,7 @@ def test_every_option_reaches_its_field() -> None:
         },
         "threshold": {"rule": "paper", "level": 0.1, "seed": 3},
         "on_reject": "keep",
+        "action": "drop",
         "search": None,
     }
 

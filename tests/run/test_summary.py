@@ -58,6 +58,22 @@ def test_it_says_what_was_decided_and_why(folder: RunFolder) -> None:
     assert "- engine: jvp: as asked; a note\n- **Off by 2 %.**" in text
 
 
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        ({}, "\n\nTrain on `kept.*`.\n"),
+        ({"action": "annotate"}, "choose rows yourself in `annotated.*`"),
+        ({"action": "downweight"}, "multiply the loss of each row by its `gradshield_weight`"),
+        ({"action": "annotate", "on_reject": "fail"}, "There is no file to train on"),
+    ],
+)
+def test_it_says_which_file_to_train_on(
+    folder: RunFolder, settings: dict[str, str], words: str
+) -> None:
+    write_summary(RunConfig.model_validate({"data_path": "data.jsonl", **settings}), folder)
+    assert words in folder.summary.read_text(encoding="utf-8")
+
+
 def test_a_run_from_before_engines_were_recorded_has_a_summary_too(folder: RunFolder) -> None:
     folder.engine.unlink()
     write_summary(RunConfig(data_path="data.jsonl"), folder)

@@ -10,7 +10,7 @@ from gradshield.cli import options as o
 from gradshield.cli.closing import show_closing
 from gradshield.cli.run_config import checked
 from gradshield.config import RunConfig
-from gradshield.run.apply import apply
+from gradshield.run.apply import apply, check_input
 from gradshield.run.folder import RunFolder
 from gradshield.run.summary import write_summary
 
@@ -21,14 +21,29 @@ def apply_command(
         str | None,
         typer.Option(help="hold, keep or fail; default: what the run was started with."),
     ] = None,
+    action: Annotated[
+        str | None,
+        typer.Option(help=f"{o.ACTION_HELP} Default: what was chosen last."),
+    ] = None,
     show_text: o.ShowTextOption = False,
     json: o.JsonOption = False,
 ) -> None:
-    """Write kept, removed and rejected rows by the decision in RUN."""
+    """Write kept, removed and rejected rows by the decision in RUN.
+
+    With --action annotate or downweight nothing is lost: one more file, annotated.jsonl or
+    annotated.parquet, holds all rows with new columns. summary.md says which file to train on.
+    It can be run again with another choice, in seconds and without the model.
+
+    Example: gradshield apply runs/train --action downweight
+    """
     folder = RunFolder(run)
     config = folder.read_config()
-    if on_reject is not None:
-        config = checked(RunConfig, **{**config.model_dump(), "on_reject": on_reject})
+    given = {"on_reject": on_reject, "action": action}
+    chosen = {name: value for name, value in given.items() if value is not None}
+    config = checked(RunConfig, **{**config.model_dump(), **chosen})
+    # Nothing is written for a choice that cannot be carried out.
+    check_input(config, folder)
+    if chosen:
         folder.write_config(config)
     write_summary(config, folder)
     apply(config, folder)

@@ -6,7 +6,8 @@ from gradshield.cli import options as o
 from gradshield.cli.closing import show_closing
 from gradshield.cli.display import Display
 from gradshield.cli.finetune import training_settings
-from gradshield.cli.run_config import build_config, search_settings
+from gradshield.cli.run_config import build_config, checked, search_settings
+from gradshield.config import RunConfig
 from gradshield.models.layers import LATE_MLP
 from gradshield.probes.calibration import DEFAULT_NORMALISATION, DEFAULT_TAKE_OUT
 from gradshield.run.filter import filter_data
@@ -38,6 +39,7 @@ def filter_command(
     level: o.LevelOption = 0.02,
     seed: o.SeedOption = 0,
     on_reject: o.OnRejectOption = "hold",
+    action: o.ActionOption = "drop",
     search: o.SearchOption = False,
     target_asr: o.TargetOption = 0.06,
     utility_floor: o.FloorOption = 0.95,
@@ -57,6 +59,9 @@ def filter_command(
     The run folder then holds `kept.*`, `removed.*` and `rejected.*` in the format of DATA, with
     every row unchanged; summary.md, decision.json and `scores/*.parquet` say why. An interrupted
     run goes on with the same command. DATA itself is never touched.
+
+    With --action annotate or downweight a file `annotated.*` holds all rows beside these, with
+    their scores, or weights for the loss, as new columns.
 
     With --search the threshold is not guessed from the scores alone but measured: the model is
     finetuned on what is kept, and the largest kept set whose model is safe is the answer.
@@ -98,6 +103,7 @@ def filter_command(
             utility_data=utility_data,
         ),
     )
+    config = checked(RunConfig, **{**config.model_dump(), "action": action})
     folder = RunFolder(out)
     filter_data(config, folder, Display(quiet=quiet or json), force=force)
     show_closing(folder, as_json=json, show_text=show_text)

@@ -168,6 +168,14 @@ OnRejectOption = Annotated[
         ),
     ),
 ]
+ACTION_HELP = (
+    "What to do with the rows besides writing kept, removed and rejected ones: drop (nothing "
+    "more: train on the kept file), annotate (one more file, annotated.*, of all rows with their "
+    "gradshield_fihs and gradshield_decision), downweight (that file with a gradshield_weight too: "
+    "1 for kept rows, threshold / FIHS for removed ones, 0 for rejected ones; for trainers that "
+    "multiply a row's loss by a weight)."
+)
+ActionOption = Annotated[str, typer.Option(rich_help_panel=_DECISION, help=ACTION_HELP)]
 SearchOption = Annotated[
     bool,
     typer.Option(

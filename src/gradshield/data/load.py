@@ -69,7 +69,8 @@ def load_examples(
     """Read a data file and tokenise its rows.
 
     Args:
-        path: A JSON Lines, JSON or Parquet file, or a folder saved by the `datasets` library.
+        path: A JSON Lines, JSON, CSV, TSV or Parquet file, one of the first four compressed, or
+            a folder saved by the `datasets` library.
         tokenizer: The tokenizer of the model that scores.
         format: Name of the row format, or "auto" to find each row's own.
         response: Which assistant turns carry loss, "all" or the "last".
@@ -156,5 +157,5 @@ def _reader(
 
 def _conversation(row: SourceRow, read: Callable[[dict[str, Any]], Conversation]) -> Conversation:
     if row.value is None:
-        raise Rejection("invalid_json", row.error or f"{row.place} could not be parsed")
+        raise Rejection(row.reason, row.error or f"{row.place} could not be parsed")
     return read(row.value)

@@ -16,12 +16,14 @@ class SourceRow:
         line: 1-based line on which the row starts, None in containers without lines.
         value: The parsed row, None if it could not be parsed.
         error: Why it could not be parsed, with file, line and column; None if it was.
+        reason: Short code of that error, for the account of the rows.
     """
 
     position: int
     line: int | None
     value: dict[str, Any] | None
     error: str | None = None
+    reason: str = "invalid_json"
 
     @property
     def place(self) -> str:

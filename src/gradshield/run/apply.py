@@ -10,8 +10,20 @@ from gradshield.config import RunConfig
 from gradshield.data import open_container
 from gradshield.errors import UserError
 from gradshield.files import sha256_of
+from gradshield.run.actions import (
+    check_columns,
+    new_columns,
+    withdraw_annotated,
+    write_annotated,
+)
 from gradshield.run.folder import RunFolder
-from gradshield.run.threshold import RowDecision, divide, read_decision, read_scores
+from gradshield.run.threshold import (
+    RowDecision,
+    divide,
+    read_decision,
+    read_scores,
+    record_action,
+)
 
 
 class RowsRejected(Exception):  # noqa: N818, the name says what happened
@@ -22,11 +34,37 @@ def apply(config: RunConfig, folder: RunFolder) -> RowDecision:
     """Write the three data files beside each other, in the container of the input.
 
     The kept file holds rejected rows only under `on_reject: keep`; they are in the rejected file
-    in any case.
+    in any case. An `action` other than `drop` adds a file of all rows with new columns, and
+    changes nothing in the three.
 
     Raises:
-        UserError: There is no decision yet, or the input has changed since it was scored.
-        RowsRejected: Under `on_reject: fail`, when a row was rejected; no kept file is written.
+        UserError: There is no decision yet, the input has changed since it was scored, or it has
+            a key that the action would write; then nothing is written.
+        RowsRejected: Under `on_reject: fail`, when a row was rejected; no file to train on is
+            written.
+    """
+    source = check_input(config, folder)
+    rows = divide(read_scores(folder), read_decision(folder)["threshold"])
+    fails = config.on_reject == "fail" and bool(rows.rejected)
+    # First: if it cannot be written, all other files still belong to one decision.
+    annotated = None if fails else _write_action(config, folder, source)
+    _write_parts(config, folder, source, rows, fails)
+    record_action(folder, config.action, annotated)
+    if annotated is None:
+        withdraw_annotated(folder)
+    if fails:
+        raise RowsRejected(
+            f"{len(rows.rejected)} rows could not be scored and --on-reject is fail: no kept file "
+            f"was written. The reasons are in {folder.rejections}."
+        )
+    return rows
+
+
+def check_input(config: RunConfig, folder: RunFolder) -> Path:
+    """Find the input of a run, as it was scored and free for the action's columns.
+
+    Raises:
+        UserError: It is gone, has changed, or has a key that the action would write.
     """
     provenance = json.loads(folder.provenance.read_text(encoding="utf-8"))
     source = Path(config.data_path)
@@ -34,13 +72,32 @@ def apply(config: RunConfig, folder: RunFolder) -> RowDecision:
         # Relative to the folder that the run was started in, wherever this one is.
         source = Path(provenance["data"])
     _check_unchanged(source, provenance["identity"]["data_sha256"])
-    rows = divide(read_scores(folder), read_decision(folder)["threshold"])
+    check_columns(source, config.action)
+    return source
+
+
+def _write_action(config: RunConfig, folder: RunFolder, source: Path) -> int | None:
+    """Rows in the file that the action adds, None where it adds none."""
+    if config.action == "drop":
+        return None
+    columns = new_columns(
+        read_scores(folder),
+        read_decision(folder)["threshold"],
+        config.action,
+        # What the kept file holds is to be trained on.
+        unscored=1.0 if config.on_reject == "keep" else 0.0,
+    )
+    return write_annotated(source, columns, folder)
+
+
+def _write_parts(
+    config: RunConfig, folder: RunFolder, source: Path, rows: RowDecision, fails: bool
+) -> None:
     container = open_container(source)
     kept = rows.kept
     if config.on_reject == "keep":
         kept = tuple(sorted((*rows.kept, *rows.rejected)))
     outputs = {"removed": rows.removed, "rejected": rows.rejected, "kept": kept}
-    fails = config.on_reject == "fail" and bool(rows.rejected)
     for name, positions in outputs.items():
         target = folder.output(name, container.suffix or "_rows")
         if not (name == "kept" and fails):
@@ -49,12 +106,6 @@ def apply(config: RunConfig, folder: RunFolder) -> RowDecision:
             shutil.rmtree(target)
         else:
             target.unlink(missing_ok=True)
-    if fails:
-        raise RowsRejected(
-            f"{len(rows.rejected)} rows could not be scored and --on-reject is fail: no kept file "
-            f"was written. The reasons are in {folder.rejections}."
-        )
-    return rows
 
 
 def _check_unchanged(source: Path, sha256: str) -> None:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from gradshield.config import RunConfig
 from gradshield.progress import Progress
+from gradshield.run.actions import check_columns
 from gradshield.run.apply import apply
 from gradshield.run.folder import RunFolder
 from gradshield.run.score import score
@@ -21,6 +24,8 @@ def filter_data(
         UserError: The data, the model or the folder cannot be used, or a search found no threshold.
         RowsRejected: Rows were rejected under `on_reject: fail`.
     """
+    # Before the scoring, which can take hours.
+    check_columns(Path(config.data_path), config.action)
     if config.search is not None:
         check_search(config.search)
     score(config, folder, progress, force=force)

@@ -86,7 +86,7 @@ class RunFolder:
         return self.path / "summary.md"
 
     def output(self, name: str, suffix: str) -> Path:
-        """A data file of rows: `kept`, `removed` or `rejected`, in the container of the input."""
+        """A data file of rows: `kept`, `removed` or `rejected`, or `annotated` with new columns."""
         return self.path / f"{name}{suffix}"
 
     def read_config(self) -> RunConfig:
@@ -138,7 +138,7 @@ class RunFolder:
 
     def _clear(self) -> None:
         """Delete what a run wrote, and nothing that somebody put beside it."""
-        for data in ("kept", "removed", "rejected"):
+        for data in ("kept", "removed", "rejected", "annotated"):
             for path in (*self.path.glob(f"{data}.*"), self.output(data, "_rows")):
                 _delete(path)
         for path in (

@@ -30,6 +30,7 @@ def write_summary(config: RunConfig, folder: RunFolder) -> None:
     parts = [
         "# GradShield run",
         _verdict(config, decision, len(lines)),
+        _training_file(config, decision["rejected"]),
         f"## Why this threshold\n\n{decision['reason']}",
         _proof(folder),
         "## Highest rows\n\n" + _table(lines, decision["threshold"]),
@@ -51,6 +52,31 @@ def _verdict(config: RunConfig, decision: dict[str, Any], rows: int) -> str:
         f"{decision['removed']} removed and {decision['rejected']} rejected** (could not be "
         f"scored; under `--on-reject {config.on_reject}`). Threshold: "
         f"{threshold_text(decision['threshold'])}, by the rule `{decision['method']}`."
+    )
+
+
+def _training_file(config: RunConfig, rejected: int) -> str:
+    """Which of the data files to train on."""
+    if config.on_reject == "fail" and rejected:
+        return (
+            "There is no file to train on: rows were rejected, and `--on-reject fail` writes none."
+        )
+    if config.action == "drop":
+        return "Train on `kept.*`."
+    all_rows = (
+        "`annotated.*`, which holds every row of the input (but for those that are no JSON object, "
+        "see `rejected.*`)"
+    )
+    if config.action == "annotate":
+        return (
+            f"Train on `kept.*`, or choose rows yourself in {all_rows} with its score in "
+            "`gradshield_fihs` and what became of it in `gradshield_decision`: trained on as it "
+            "is, it protects from nothing."
+        )
+    return (
+        f"Train on {all_rows}, and multiply the loss of each row by its `gradshield_weight`: a "
+        "trainer that does not know this column trains on all rows alike, so with such a one "
+        "train on `kept.*`."
     )
 
 

@@ -85,6 +85,20 @@ def write_decision(
     )
 
 
+def record_action(folder: RunFolder, action: str, annotated: int | None) -> None:
+    """Add to `decision.json` what was done by it.
+
+    Args:
+        folder: The run.
+        action: What was done with the rows.
+        annotated: Rows in the file that the action added, None if it added none.
+    """
+    content = json.loads(folder.decision.read_text(encoding="utf-8"))
+    content.pop("annotated", None)
+    added = {} if annotated is None else {"annotated": annotated}
+    write_json(folder.decision, {**content, "action": action, **added})
+
+
 def read_decision(folder: RunFolder) -> dict[str, Any]:
     """Read `decision.json`; its threshold is infinite again where nothing is removed.
 

@@ -69,11 +69,11 @@ def test_workers_keep_results_where_one_process_looks_for_them(alone: Path, shar
     assert kept(shared).keys() == kept(alone).keys()
 
 
-def test_a_second_start_with_workers_measures_nothing_again(
+def test_a_second_start_after_workers_measures_nothing_again(
     shared: Path, config: GridConfig, public: Path
 ) -> None:
     before, text = kept(shared), (shared / "results.csv").read_bytes()
-    run_grid(config, public, shared, Silent(), workers=2)
+    run_grid(config, public, shared, Silent())
     assert kept(shared) == before
     assert (shared / "results.csv").read_bytes() == text
 

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import gzip
 from pathlib import Path
 
 import pyarrow as pa
@@ -19,6 +20,9 @@ from gradshield.data import DataError, open_container
         ("a.json", b'{"a": 1}', "jsonl", ".json"),
         ("a.json", b'{"a": 1,}\n{"a": 2}\n', "jsonl", ".json"),
         ("a.json", b"  \n[{}]", "json", ".json"),
+        ("a.csv", b"a,b\n1,2\n", "csv", ".csv"),
+        ("a.TSV", b"a\tb\n1\t2\n", "tsv", ".tsv"),
+        ("a.part.CSV.GZ", gzip.compress(b"a,b\n1,2\n"), "csv, gzip", ".csv.gz"),
     ],
 )
 def test_a_file_is_known_by_its_suffix_and_content(
@@ -39,7 +43,9 @@ def test_a_file_is_known_by_its_suffix_and_content(
         ("a.json", b"[ ]", "there are no rows"),
         ("a.json", b'{\n "data": [{}]\n}\n', "one JSON object"),
         ("a.json", b'"text"', "array of objects or JSON Lines"),
-        ("a.csv", b"a,b\n", "'.csv' are not supported; use .json, .jsonl, .ndjson, .parquet"),
+        ("a.csv", b"a,b\n", "there are no rows in it"),
+        ("a.txt", b"a,b\n", "'.txt' are not supported; use .csv, .csv.gz, .csv.zst, .json, "),
+        ("a.tar.gz", b"a", "'.gz' are not supported; use .csv, .csv.gz, .csv.zst, .json, "),
         ("a.jsonl", b"\xff\xfe{\x00}\x00", "UTF-16"),
         ("a.json", b'[{"a": "\xff"}]', ":1: not valid UTF-8"),
     ],

@@ -5,6 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from gradshield.data.containers.base import Container, FileFacts
+from gradshield.data.containers.compressed import COMPRESSIONS, CompressedContainer
+from gradshield.data.containers.csv import CsvContainer
 from gradshield.data.containers.datasets_folder import DatasetsFolderContainer
 from gradshield.data.containers.json_array import JsonArrayContainer
 from gradshield.data.containers.jsonl import JsonlContainer
@@ -12,10 +14,22 @@ from gradshield.data.containers.parquet import ParquetContainer
 from gradshield.data.containers.text import first_character
 from gradshield.data.errors import DataError
 
-CONTAINERS: tuple[Container, ...] = (
+# Those that can be compressed as a whole, because they are read from first to last.
+LINE_CONTAINERS: tuple[Container, ...] = (
     JsonlContainer(".jsonl"),
     JsonlContainer(".ndjson"),
     JsonlContainer(".json"),
+    CsvContainer(".csv", "csv", ","),
+    CsvContainer(".tsv", "tsv", "\t"),
+)
+
+CONTAINERS: tuple[Container, ...] = (
+    *LINE_CONTAINERS,
+    *(
+        CompressedContainer(inner, compression)
+        for inner in LINE_CONTAINERS
+        for compression in COMPRESSIONS
+    ),
     JsonArrayContainer(),
     ParquetContainer(),
     DatasetsFolderContainer(),

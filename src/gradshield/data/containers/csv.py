@@ -1,0 +1,221 @@
+"""CSV and TSV files: a header record, then one row of text fields a record."""
+
+from __future__ import annotations
+
+import codecs
+import csv
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from gradshield.data.containers.base import FileFacts, check_positions, replacing
+from gradshield.data.containers.text import read_utf8_bytes
+from gradshield.data.errors import DataError
+from gradshield.data.rows import SourceRow
+
+# Greatest length of a field in characters. The csv module's own limit of 128 Ki is below what
+# a long document has; this is the greatest that it takes on every platform.
+FIELD_LIMIT = 2**31 - 1
+OTHER_DELIMITERS = {",": "comma", ";": "semicolon", "\t": "tab"}
+
+
+@dataclass(frozen=True)
+class CsvContainer:
+    """Delimited text with a header, as the `csv` module of Python reads it.
+
+    Values are always text: an empty field is the empty string, and a number stays as it is
+    spelled. A kept record keeps its bytes, its line ending and quoting included, under the
+    header's own bytes and byte order mark. Empty lines between records are left out. A last
+    record without a line ending gets one only when another record is written after it.
+    """
+
+    suffix: str
+    name: str
+    delimiter: str
+
+    def matches(self, path: Path) -> bool:
+        """See `Container.matches`."""
+        return path.is_file() and path.suffix.lower() == self.suffix
+
+    def facts(self, path: Path) -> FileFacts:
+        """See `Container.facts`."""
+        table = _read_table(path, self.delimiter)
+        notes = [f"{path.name} starts with a UTF-8 byte order mark; it is ignored"]
+        return FileFacts(len(table.records), table.blank_lines, tuple(notes if table.mark else ()))
+
+    def read(self, path: Path) -> list[SourceRow]:
+        """See `Container.read`."""
+        table = _read_table(path, self.delimiter)
+        columns = table.header.fields
+        rows = []
+        for position, record in enumerate(table.records):
+            fault = _fault(record, columns)
+            value = None if fault else dict(zip(columns, record.fields, strict=True))
+            error = f"{path.name}:{fault}" if fault else None
+            rows.append(SourceRow(position, record.line, value, error, f"invalid_{self.name}"))
+        return rows
+
+    def write_subset(self, source: Path, positions: Sequence[int], target: Path) -> None:
+        """See `Container.write_subset`.
+
+        Raises:
+            DataError: Also when a record of which a quote is never closed would not come last:
+                it would take in the records after it.
+        """
+        table = _read_table(source, self.delimiter)
+        check_positions(positions, len(table.records), source)
+        chosen = [table.records[position] for position in positions]
+        for record in chosen[:-1]:
+            if not record.closed:
+                raise DataError(
+                    f"{source}:{record.line}:1: a quote in this record is never closed, so no "
+                    "record can be written after it; close the quote"
+                )
+        pieces = [record.content for record in chosen]
+        ending = _line_ending(table.header.content)
+        pieces[:-1] = [piece if _line_ending(piece) else piece + ending for piece in pieces[:-1]]
+        with replacing(source, target) as temporary:
+            temporary.write_bytes(table.mark + table.header.content + b"".join(pieces))
+
+
+@dataclass(frozen=True)
+class _Record:
+    """A record: its first line (1-based), its bytes, its fields.
+
+    `closed` is False if the file ended inside a quoted field. In `fields`, bytes that are not
+    UTF-8 are lone surrogates and NUL characters are replaced.
+    """
+
+    line: int
+    content: bytes
+    fields: list[str]
+    closed: bool
+
+
+@dataclass(frozen=True)
+class _Table:
+    mark: bytes
+    header: _Record
+    records: list[_Record]
+    blank_lines: int
+
+
+def _read_table(path: Path, delimiter: str) -> _Table:
+    content = read_utf8_bytes(path)
+    mark = codecs.BOM_UTF8 if content.startswith(codecs.BOM_UTF8) else b""
+    records = _records(content[len(mark) :], delimiter, path)
+    filled = [record for record in records if record.fields]
+    if not filled:
+        raise DataError(f"{path}: there is no header; the first line must name the columns")
+    _check_header(filled[0], delimiter, path)
+    return _Table(mark, filled[0], filled[1:], len(records) - len(filled))
+
+
+def _records(content: bytes, delimiter: str, path: Path) -> list[_Record]:
+    """The records of a file, empty lines included as records without fields.
+
+    What a record is, only the csv reader knows: the lines that it takes until it gives a record
+    are the record's bytes.
+    """
+    taken: list[bytes] = []
+    unfinished: list[bytes] = []
+
+    def lines() -> Iterator[str]:
+        # Bytes are split at "\n", "\r\n" and "\r" only, as a file opened with newline="" is.
+        for line in content.splitlines(keepends=True):
+            taken.append(line)
+            # Bad bytes must not stop the reader; before Python 3.11 it refuses NUL too.
+            yield line.decode("utf-8", "surrogateescape").replace("\0", "\N{REPLACEMENT CHARACTER}")
+        # A reader that asks on after the last line, with lines in hand, is inside a quoted field.
+        unfinished.extend(taken)
+
+    records: list[_Record] = []
+    line = 1
+    with _field_limit():
+        reader = csv.reader(lines(), delimiter=delimiter)
+        try:
+            for fields in reader:
+                records.append(_Record(line, b"".join(taken), fields, not unfinished))
+                line += len(taken)
+                taken.clear()
+        except csv.Error as error:
+            raise DataError(
+                f"{path}:{line}:1: the record cannot be read: {error}; a quote may be missing"
+            ) from error
+    return records
+
+
+@contextmanager
+def _field_limit() -> Iterator[None]:
+    """Let the csv module, which has one limit for the whole process, read long fields."""
+    earlier = csv.field_size_limit(FIELD_LIMIT)
+    try:
+        yield
+    finally:
+        csv.field_size_limit(earlier)
+
+
+def _check_header(header: _Record, delimiter: str, path: Path) -> None:
+    """Refuse a header that does not give each column a name of its own."""
+    fault = _fault(header, header.fields)
+    if fault:
+        raise DataError(f"{path}:{fault}")
+    place = f"{path}:{header.line}:1: the header"
+    names = header.fields
+    if not any(name.strip() for name in names):
+        raise DataError(f"{place} names no column; the first line must name the columns")
+    twice = next((name for name in names if names.count(name) > 1), None)
+    if twice is not None:
+        raise DataError(f"{place} has the name {twice!r} twice; name each column differently")
+    for other, word in OTHER_DELIMITERS.items():
+        if len(names) == 1 and other != delimiter and other in names[0]:
+            own = OTHER_DELIMITERS[delimiter]
+            raise DataError(
+                f"{place} is one column with a {word} in its name, {names[0]!r}; save the file "
+                f"with a {own} between the fields"
+            )
+
+
+def _fault(record: _Record, columns: Sequence[str]) -> str | None:
+    """Line, column and mend of what is wrong with a record; None if nothing is."""
+    try:
+        record.content.decode("utf-8")
+    except UnicodeDecodeError as error:
+        byte = record.content[error.start]
+        return (
+            f"{_place(record, error.start)}: not valid UTF-8 (byte 0x{byte:02x}); "
+            "save the file as UTF-8"
+        )
+    if b"\0" in record.content:
+        return f"{_place(record, record.content.index(0))}: a NUL character; remove it"
+    if not record.closed:
+        return (
+            f"{record.line}:1: a quote in this record is never closed, so that it runs to the "
+            "end of the file; close it, or double a quote that belongs to the text"
+        )
+    return _count_fault(record, columns)
+
+
+def _count_fault(record: _Record, columns: Sequence[str]) -> str | None:
+    found, expected = len(record.fields), len(columns)
+    if found == expected:
+        return None
+    where = f"{record.line}:1: {found} fields, but the header has {expected}"
+    if found < expected:
+        return f"{where}: nothing for the column {columns[found]!r}; add the missing fields"
+    return (
+        f"{where}: too many after the column {columns[-1]!r}; quote a field that has the "
+        "delimiter in its text"
+    )
+
+
+def _place(record: _Record, at: int) -> str:
+    """1-based line and column, in characters, of the byte at index `at` of a record."""
+    lines = record.content[: at + 1].splitlines(keepends=True)
+    column = len(lines[-1][:-1].decode("utf-8")) + 1
+    return f"{record.line + len(lines) - 1}:{column}"
+
+
+def _line_ending(content: bytes) -> bytes:
+    return next((end for end in (b"\r\n", b"\n", b"\r") if content.endswith(end)), b"")
