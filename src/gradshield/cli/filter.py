@@ -6,8 +6,7 @@ from gradshield.cli import options as o
 from gradshield.cli.closing import show_closing
 from gradshield.cli.display import Display
 from gradshield.cli.finetune import training_settings
-from gradshield.cli.run_config import build_config, checked, search_settings
-from gradshield.config import RunConfig
+from gradshield.cli.run_config import build_config, search_settings
 from gradshield.models.layers import LATE_MLP
 from gradshield.probes.calibration import DEFAULT_NORMALISATION, DEFAULT_TAKE_OUT
 from gradshield.run.filter import filter_data
@@ -91,6 +90,7 @@ def filter_command(
         level=level,
         seed=seed,
         on_reject=on_reject,
+        action=action,
         search=search_settings(
             search,
             target_asr=target_asr,
@@ -103,7 +103,6 @@ def filter_command(
             utility_data=utility_data,
         ),
     )
-    config = checked(RunConfig, **{**config.model_dump(), "action": action})
     folder = RunFolder(out)
     filter_data(config, folder, Display(quiet=quiet or json), force=force)
     show_closing(folder, as_json=json, show_text=show_text)

@@ -45,6 +45,7 @@ def build_config(data: Path, **options: Any) -> RunConfig:
         scoring={name: options[name] for name in ScoringSettings.model_fields},
         threshold={name: options[name] for name in ThresholdSettings.model_fields},
         on_reject=options["on_reject"],
+        action=options.get("action", "drop"),
         search=options.get("search"),
     )
 
