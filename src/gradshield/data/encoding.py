@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from itertools import accumulate
 from typing import TYPE_CHECKING
 
@@ -25,7 +26,8 @@ def encode(
     tokens. If one token would hold characters of a prompt and of a response, there is no right
     side for it: the text is then cut at the ends of the responses and encoded piece by piece, so
     that no token is shared and every character of an answer counts. Tokenizers that cannot tell
-    which characters a token stands for always get pieces.
+    which characters a token stands for always get pieces. White space that the tokenizer eats is
+    in no token, so it carries no loss.
 
     Returns:
         Two lists of the same length.
@@ -38,10 +40,34 @@ def encode(
             return_attention_mask=False,
             verbose=False,
         )
-        mask = _mask_from_offsets(encoded["offset_mapping"], rendered)
+        ids, offsets = encoded["input_ids"], encoded["offset_mapping"]
+        mask = _mask_from_offsets(offsets, _past_eaten_space(rendered, ids, offsets, tokenizer))
         if mask is not None:
-            return list(encoded["input_ids"]), mask
+            return list(ids), mask
     return _encode_pieces(rendered, tokenizer)
+
+
+def _past_eaten_space(
+    rendered: RenderedConversation,
+    ids: Sequence[int],
+    offsets: Sequence[tuple[int, int]],
+    tokenizer: PreTrainedTokenizerBase,
+) -> RenderedConversation:
+    """The responses with ends that lie in white space which an added token eats moved out of it.
+
+    Added tokens with `lstrip` or `rstrip` swallow the white space beside them, which then is in
+    no token's text. It can be on either side of a boundary, and is on that of the eater.
+    """
+    eaters = {i: t for i, t in tokenizer.added_tokens_decoder.items() if t.lstrip or t.rstrip}
+    moved = {}
+    for token, (start, end) in zip(ids, offsets, strict=True):
+        own = rendered.text.find(eaters[token].content, start, end) if token in eaters else -1
+        if own >= 0:
+            own_end = own + len(eaters[token].content)
+            moved.update(dict.fromkeys(range(start, own + 1), start))
+            moved.update(dict.fromkeys(range(own_end, end + 1), end))
+    spans = ((moved.get(start, start), moved.get(end, end)) for start, end in rendered.responses)
+    return replace(rendered, responses=tuple(spans))
 
 
 def _mask_from_offsets(

@@ -34,6 +34,8 @@ class RenderedConversation:
     responses: tuple[tuple[int, int], ...]
 
 
+_EXCHANGE = (Message("user", "Hello"), Message("assistant", "Hi"))
+
 _ends_of_turn: WeakKeyDictionary[PreTrainedTokenizerBase, tuple[tuple[str, str], str]]
 _ends_of_turn = WeakKeyDictionary()
 
@@ -93,16 +95,45 @@ class ChatTemplate:
         return text
 
     def _find_end_of_turn(self) -> str:
-        exchange = Conversation((Message("user", "Hello"), Message("assistant", "Hi")))
-        marked, landmarks = place_landmarks(exchange, [1])
+        before, after = self._around_an_answer()
+        return self._first_added_token(after) or self._without_header(before, after)
+
+    def _around_an_answer(self) -> tuple[str, str]:
+        """What the template prints before and after the answer to one question."""
+        system = Message("system", "Be brief.")
+        refusals = []
+        # Some templates insist on a system turn.
+        for turns in (_EXCHANGE, (system, *_EXCHANGE)):
+            try:
+                before, after = self._print_around(turns, len(turns) - 1)
+            except Rejection as rejection:
+                refusals.append(rejection)
+            else:
+                return before, after.rstrip()
+        raise TemplateError(
+            "the tokenizer's chat template cannot print one question and its answer; set "
+            f"tokenizer.chat_template to one that can: {refusals[0].detail}"
+        ) from refusals[0]
+
+    def _print_around(self, turns: tuple[Message, ...], answer: int) -> tuple[str, str]:
+        conversation = Conversation(turns)
+        marked, landmarks = place_landmarks(conversation, [answer])
+        before, after = split_at_landmarks(self._render(marked), landmarks, conversation)
+        return before, after
+
+    def _without_header(self, before: str, after: str) -> str:
+        """`after` without the line that opens the next answer, which some templates always print.
+
+        That line stands before the first answer too, and not between an answer and a question.
+        """
+        header = before.rpartition(_EXCHANGE[0].content)[2].rstrip().rpartition("\n")[2]
+        if not header.strip() or not after.endswith(header):
+            return after
         try:
-            after = split_at_landmarks(self._render(marked), landmarks, exchange)[-1].rstrip()
-        except Rejection as rejection:
-            raise TemplateError(
-                "the tokenizer's chat template cannot print one question and its answer: "
-                f"{rejection.detail}"
-            ) from rejection
-        return self._first_added_token(after) or after
+            _, between = self._print_around((*_EXCHANGE, _EXCHANGE[0]), 1)
+        except Rejection:
+            return after
+        return after if between.startswith(after) else after.removesuffix(header).rstrip()
 
     def _first_added_token(self, text: str) -> str:
         """The added token that `text` begins with, white space before it included."""
@@ -116,6 +147,12 @@ def _source(tokenizer: PreTrainedTokenizerBase) -> str:
     try:
         return str(tokenizer.get_chat_template())
     except ValueError as error:
+        templates = tokenizer.chat_template
+        if isinstance(templates, dict) and templates:
+            raise TemplateError(
+                f"the tokenizer has several chat templates ({', '.join(sorted(templates))}) and "
+                "none is called 'default'; set tokenizer.chat_template to the one to train with"
+            ) from error
         raise TemplateError(
             "the tokenizer has no chat template, so it cannot be known which tokens are the "
             "response; use the chat version of the model, or set tokenizer.chat_template"
@@ -126,9 +163,10 @@ def _explain(error: Exception, conversation: Conversation) -> str:
     roles = [message.role for message in conversation.messages]
     repeats = (i for i, (role, following) in enumerate(pairwise(roles)) if role == following)
     repeat = next(repeats, None)
-    hint = (
-        f"; turns {repeat + 1} and {repeat + 2} are both {roles[repeat]}"
-        if repeat is not None
-        else ""
-    )
-    return f"the chat template refuses the turns {', '.join(roles)}{hint}: {error}"
+    hint, mend = "", "change the turns, or set tokenizer.chat_template to one that takes them"
+    if repeat is not None:
+        hint = f"; turns {repeat + 1} and {repeat + 2} are both {roles[repeat]}"
+        mend = "if turns must alternate, join them"
+    elif "system" in roles:
+        mend = "if it takes no system turn, put that text into the first user turn"
+    return f"the chat template refuses the turns {', '.join(roles)}{hint}: {error}; {mend}"

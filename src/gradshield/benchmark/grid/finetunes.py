@@ -254,15 +254,14 @@ class Finetuner:
             identity=self.identity,
             progress=self.progress,
             train=train,
-            method=PLAIN
-            if method == PLAIN
-            else f"{stable_repr(chosen)} {material_key(self.material)}",
+            method=self._method_key(method),
         )
 
-    def _key(self, method: str) -> str:
+    def _method_key(self, method: str) -> str:
         """What tells trials of a training method from others."""
-        chosen = stable_repr(TRAINING_METHODS[method])
-        return PLAIN if method == PLAIN else f"{chosen} {material_key(self.material)}"
+        if method == PLAIN:
+            return PLAIN
+        return f"{stable_repr(TRAINING_METHODS[method])} {material_key(self.material)}"
 
     def _details(
         self, evaluation: Evaluation, task: str, tested: Sequence[TaskItem], loaded: LoadedModel
