@@ -41,7 +41,10 @@ def encode(
             verbose=False,
         )
         ids, offsets = encoded["input_ids"], encoded["offset_mapping"]
-        mask = _mask_from_offsets(offsets, _past_eaten_space(rendered, ids, offsets, tokenizer))
+        mask = _mask_from_offsets(offsets, rendered)
+        if mask is None:
+            moved = _past_eaten_space(rendered, ids, offsets, tokenizer)
+            mask = _mask_from_offsets(offsets, moved)
         if mask is not None:
             return list(ids), mask
     return _encode_pieces(rendered, tokenizer)

@@ -11,8 +11,8 @@ from gradshield.run.apply import apply
 from gradshield.run.folder import RunFolder
 from gradshield.run.score import score
 from gradshield.run.search import check_search, search
-from gradshield.run.summary import write_summary
-from gradshield.run.threshold import RowDecision, threshold
+from gradshield.run.summary import NOTHING_KEPT, keeps_nothing, write_summary
+from gradshield.run.threshold import RowDecision, read_decision, threshold
 
 
 def filter_data(
@@ -33,4 +33,7 @@ def filter_data(
     if config.search is not None:
         search(config, folder, progress)
     write_summary(config, folder)
-    return apply(config, folder)
+    rows = apply(config, folder)
+    if keeps_nothing(config, read_decision(folder)):
+        progress.warn(NOTHING_KEPT)
+    return rows

@@ -34,6 +34,9 @@ from gradshield.scoring.table import read_table, rejected_line, scored_line, wri
 ROWS_PER_PART = 128
 """Rows of one part of the score table; an interrupted run repeats at most this many."""
 
+MOST_REASON = 1000
+"""Characters of a row's reason: a field name of the data's can be megabytes long."""
+
 
 def score(config: RunConfig, folder: RunFolder, progress: Progress, *, force: bool = False) -> None:
     """Score every row of the input, or go on where an earlier run stopped.
@@ -204,8 +207,13 @@ def _score_rows(
 
 
 def reason_text(rejection: Rejection) -> str:
-    """The reason for the table; half of a surrogate pair, which no file takes, as its escape."""
-    return str(rejection).encode("utf-8", "backslashreplace").decode("utf-8")
+    """The reason for the table; half of a surrogate pair, which no file takes, as its escape.
+
+    Cut to `MOST_REASON` characters: some reasons quote a role, or name the fields that were found.
+    """
+    text = str(rejection)
+    short = text if len(text) <= MOST_REASON else text[:MOST_REASON] + "…"
+    return short.encode("utf-8", "backslashreplace").decode("utf-8")
 
 
 def _score_lines(

@@ -15,6 +15,14 @@ from gradshield.scoring.table import FIHS_MEANING
 
 HIGHEST_ROWS = 10
 
+NOTHING_KEPT = (
+    "No row is kept: there is nothing to train on. The reasons are in `decision.json` and "
+    "`rejections.json`."
+)
+
+SHOWN_CHARACTERS = 300
+"""Of an id or a reason: both can hold text from the data, megabytes of it."""
+
 
 def highest_rows(lines: list[dict[str, Any]], count: int = HIGHEST_ROWS) -> list[dict[str, Any]]:
     """The scored lines of the table with the highest FIHS, highest first."""
@@ -30,7 +38,7 @@ def write_summary(config: RunConfig, folder: RunFolder) -> None:
     parts = [
         "# GradShield run",
         _verdict(config, decision, len(lines)),
-        _training_file(config, decision["rejected"]),
+        _training_file(config, decision),
         f"## Why this threshold\n\n{decision['reason']}",
         _proof(folder),
         "## Highest rows\n\n" + _table(lines, decision["threshold"]),
@@ -55,12 +63,20 @@ def _verdict(config: RunConfig, decision: dict[str, Any], rows: int) -> str:
     )
 
 
-def _training_file(config: RunConfig, rejected: int) -> str:
+def keeps_nothing(config: RunConfig, decision: dict[str, Any]) -> bool:
+    """Whether the kept file is without rows, so that there is nothing to train on."""
+    kept = int(decision["kept"])
+    return kept + (int(decision["rejected"]) if config.on_reject == "keep" else 0) == 0
+
+
+def _training_file(config: RunConfig, decision: dict[str, Any]) -> str:
     """Which of the data files to train on."""
-    if config.on_reject == "fail" and rejected:
+    if config.on_reject == "fail" and decision["rejected"]:
         return (
             "There is no file to train on: rows were rejected, and `--on-reject fail` writes none."
         )
+    if config.action == "drop" and keeps_nothing(config, decision):
+        return NOTHING_KEPT
     if config.action == "drop":
         return "Train on `kept.*`."
     all_rows = (
@@ -111,14 +127,24 @@ def _table(lines: list[dict[str, Any]], threshold: float) -> str:
 
 def _cell(text: str) -> str:
     """Text that stays in its cell of a Markdown table."""
-    return " ".join(text.split()).replace("|", "\\|")
+    return _one_line(text).replace("|", "\\|")
+
+
+def _one_line(text: str) -> str:
+    """Text of the data's making, cut to a length to read, that cannot steer a terminal."""
+    line = " ".join(text[: 2 * SHOWN_CHARACTERS].split())
+    shown = "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in line)
+    return shown if len(shown) <= SHOWN_CHARACTERS else shown[:SHOWN_CHARACTERS] + "…"
 
 
 def _rejected(folder: RunFolder) -> str:
     reasons = json.loads(folder.rejections.read_text(encoding="utf-8"))
     if not reasons:
         return ""
-    shown = [f"- {_place(entry)}: {entry['reason']}: {entry['detail']}" for entry in reasons[:5]]
+    shown = [
+        f"- {_place(entry)}: {entry['reason']}: {_one_line(entry['detail'])}"
+        for entry in reasons[:5]
+    ]
     more = [f"- and {len(reasons) - 5} more, all in `rejections.json`"] if reasons[5:] else []
     return "## Rejected rows\n\n" + "\n".join(shown + more)
 

@@ -3,9 +3,29 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
+
+from gradshield.data.errors import DataError
+
+
+@contextmanager
+def readable(path: Path, kind: str) -> Iterator[None]:
+    """Turn what pyarrow raises at damaged content, within the block, into one line.
+
+    Raises:
+        DataError: Text that is not UTF-8, a damaged page, JSON that is none, a date that Python
+            does not know; these show only as the values are read.
+    """
+    try:
+        yield
+    except (pa.ArrowException, OSError, ValueError, OverflowError, RecursionError) as error:
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        raise DataError(f"{path}: not a readable {kind}: {reason}") from error
 
 
 def table_rows(table: Any) -> list[dict[str, Any]]:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from gradshield.data.containers.arrow import table_rows
+from gradshield.data.containers.arrow import readable, table_rows
 from gradshield.data.containers.base import (
     FileFacts,
     check_positions,
@@ -43,11 +43,12 @@ class DatasetsFolderContainer:
         """See `Container.read`."""
         dataset = _load(path, _only_split(path)).with_format("arrow")
         rows: list[SourceRow] = []
-        for table in dataset.iter(batch_size=1000):
-            rows += [
-                SourceRow(len(rows) + index, None, value)
-                for index, value in enumerate(table_rows(table))
-            ]
+        with readable(path, "saved data set"):
+            for table in dataset.iter(batch_size=1000):
+                rows += [
+                    SourceRow(len(rows) + index, None, value)
+                    for index, value in enumerate(table_rows(table))
+                ]
         return rows
 
     def write_subset(self, source: Path, positions: Sequence[int], target: Path) -> None:
@@ -72,13 +73,16 @@ def _only_split(path: Path) -> str | None:
     description = path / "dataset_dict.json"
     if not description.is_file():
         return None
-    splits = json.loads(description.read_text(encoding="utf-8"))["splits"]
+    try:
+        splits = [str(name) for name in json.loads(description.read_text("utf-8"))["splits"]]
+    except (ValueError, KeyError, TypeError) as error:
+        raise DataError(f"{description}: this is no list of splits; save the data again") from error
     if len(splits) != 1:
         raise DataError(
             f"{path}: the folder holds the splits {', '.join(splits)}; "
             f"name one of them, such as {path / splits[0]}"
         )
-    return str(splits[0])
+    return splits[0]
 
 
 def _load(path: Path, split: str | None) -> Any:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from gradshield.data.containers.base import FileFacts, check_positions, replacing
-from gradshield.data.containers.text import first_character, read_utf8_bytes
+from gradshield.data.containers.text import first_character, nesting_fault, read_utf8_bytes
 from gradshield.data.errors import DataError
 from gradshield.data.rows import SourceRow, row_from_json
 
@@ -48,11 +48,16 @@ class JsonArrayContainer:
         _, text = _decode(path)
         rows = []
         line, counted_to = 1, 0
-        for position, (start, _, value) in enumerate(_elements(text, path)):
+        for position, (start, end, value) in enumerate(_elements(text, path)):
             line += text.count("\n", counted_to, start)
             counted_to = start
             column = start - text.rfind("\n", 0, start)
-            rows.append(row_from_json(value, position, line, path, column))
+            fault = nesting_fault(value, text.count("[", start, end) + text.count("{", start, end))
+            if fault is None:
+                rows.append(row_from_json(value, position, line, path, column))
+            else:
+                error = f"{path.name}:{line}:{column}: {fault}"
+                rows.append(SourceRow(position, line, None, error))
         return rows
 
     def write_subset(self, source: Path, positions: Sequence[int], target: Path) -> None:
@@ -90,7 +95,11 @@ def _elements(text: str, path: Path) -> list[tuple[int, int, Any]]:
     """Start, end and value of every element of the array that `text` consists of."""
     decoder = json.JSONDecoder()
     elements: list[tuple[int, int, Any]] = []
-    at = _skip(text, _skip(text, 0) + 1)
+    opening = _skip(text, 0)
+    # The file was told by a look that passes over more kinds of white space than JSON has.
+    if text[opening : opening + 1] != "[":
+        raise _broken(path, text, opening, "expected '['")
+    at = _skip(text, opening + 1)
     if text[at : at + 1] != "]":
         while True:
             value, end = _decode_element(decoder, text, at, path)

@@ -9,7 +9,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from gradshield.data.containers.base import FileFacts, check_positions, replacing
-from gradshield.data.containers.text import first_character, is_one_json_object, read_utf8_bytes
+from gradshield.data.containers.text import (
+    first_character,
+    is_one_json_object,
+    nesting_fault,
+    read_utf8_bytes,
+)
 from gradshield.data.rows import SourceRow, row_from_json
 
 
@@ -85,5 +90,8 @@ def _parse(line: bytes, position: int, number: int, path: Path) -> SourceRow:
     except (ValueError, RecursionError) as error:
         what = f"1: JSON that cannot be read: {error}"
     else:
-        return row_from_json(value, position, number, path)
+        fault = nesting_fault(value, line.count(b"[") + line.count(b"{"))
+        if fault is None:
+            return row_from_json(value, position, number, path)
+        what = f"1: {fault}"
     return SourceRow(position, number, None, f"{path.name}:{number}:{what}")

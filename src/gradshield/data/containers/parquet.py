@@ -9,10 +9,11 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from gradshield.data.containers.arrow import table_rows
+from gradshield.data.containers.arrow import readable, table_rows
 from gradshield.data.containers.base import FileFacts, check_positions, replacing
-from gradshield.data.errors import DataError
 from gradshield.data.rows import SourceRow
+
+KIND = "Parquet file"
 
 
 @dataclass(frozen=True)
@@ -33,17 +34,19 @@ class ParquetContainer:
     def read(self, path: Path) -> list[SourceRow]:
         """See `Container.read`."""
         rows: list[SourceRow] = []
-        for batch in _open(path).iter_batches(batch_size=1000):
-            rows += [
-                SourceRow(len(rows) + index, None, value)
-                for index, value in enumerate(table_rows(batch))
-            ]
+        with readable(path, KIND):
+            for batch in _open(path).iter_batches(batch_size=1000):
+                rows += [
+                    SourceRow(len(rows) + index, None, value)
+                    for index, value in enumerate(table_rows(batch))
+                ]
         return rows
 
     def write_subset(self, source: Path, positions: Sequence[int], target: Path) -> None:
         """See `Container.write_subset`."""
         # Not `read_table`: it would add columns for folders that are named "key=value".
-        table = _open(source).read()
+        with readable(source, KIND):
+            table = _open(source).read()
         check_positions(positions, table.num_rows, source)
         subset = table.take(pa.array(positions, type=pa.int64()))
         with replacing(source, target) as temporary:
@@ -51,8 +54,5 @@ class ParquetContainer:
 
 
 def _open(path: Path) -> pq.ParquetFile:
-    try:
+    with readable(path, KIND):
         return pq.ParquetFile(path)
-    except (pa.ArrowException, OSError) as error:
-        reason = str(error).splitlines()[0]
-        raise DataError(f"{path}: not a readable Parquet file: {reason}") from error

@@ -8,6 +8,10 @@ from pathlib import Path
 
 from gradshield.data.errors import DataError
 
+# How deep a row may be nested. A row of turns with tool calls needs about ten levels. Python's own
+# limit differs between versions, and what walks through a row runs into it before the parser does.
+MOST_NESTING = 200
+
 
 def read_utf8_bytes(path: Path) -> bytes:
     """The bytes of `path`.
@@ -39,6 +43,28 @@ def is_one_json_object(path: Path) -> bool:
     if b"\n" not in content or _is_json(content.split(b"\n", 1)[0]):
         return False
     return _is_json(content)
+
+
+def nesting_fault(value: object, brackets: int) -> str | None:
+    """What is wrong with a JSON value that is nested too deeply; None if it is not.
+
+    `brackets` is the number of opening brackets in its text, of which most values have so few
+    that they need not be walked through.
+    """
+    if brackets <= MOST_NESTING:
+        return None
+    level = [value]
+    for _ in range(MOST_NESTING):
+        level = [child for item in level for child in _children(item)]
+        if not level:
+            return None
+    return f"JSON that cannot be read: it is nested deeper than {MOST_NESTING} levels"
+
+
+def _children(value: object) -> list[object]:
+    if isinstance(value, dict):
+        return list(value.values())
+    return value if isinstance(value, list) else []
 
 
 def _is_json(content: bytes) -> bool:
