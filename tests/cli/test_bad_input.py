@@ -28,7 +28,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from gradshield.data import load_examples, open_container
+from gradshield.data import TokenizedExample, load_examples, open_container
 from gradshield.data.containers.text import MOST_NESTING
 from gradshield.errors import UserError
 from gradshield.run import score as score_step
@@ -41,7 +41,6 @@ from tests.run.data_files import split_file
 from tests.tiny_models import chat_tokenizer
 
 PARTS = ("kept", "removed", "rejected")
-HARMLESS_RULE = ("--threshold", "calibrated", "--level", "0.5")
 
 
 def line(prompt: str = "Name a river.", completion: str = "The Loire.", **others: Any) -> bytes:
@@ -100,8 +99,8 @@ KINDS = [
     ),
     Kind(
         "20 MB lines",
-        [*good(), line(note=BIG), line(BIG, ""), line(**{BIG: "a"}), b"[" * 20_000_000 + b"\n"],
-        {4: "empty_response", 6: "invalid_json"},
+        [*good(), line(note=BIG), line(BIG, ""), b"[" * 20_000_000 + b"\n"],
+        {4: "empty_response", 5: "invalid_json"},
     ),
     Kind(
         "long names",
@@ -208,7 +207,7 @@ def check_account(folder: Path, rows: Sequence[bytes], rejected: dict[int, str])
     """Every row is in one of the three files, in order and with its bytes; gives the decision."""
     written = {name: _content(folder / f"{name}.jsonl").split(b"\n")[:-1] for name in PARTS}
     inputs = [row.removesuffix(b"\n") for row in rows]
-    assert sorted(sum(written.values(), [])) == sorted(inputs)
+    assert sorted(row for part in written.values() for row in part) == sorted(inputs)
     assert written["rejected"] == [inputs[row] for row in sorted(rejected)]
     decision: dict[str, Any] = json.loads((folder / "decision.json").read_text("utf-8"))
     assert {name: decision[name] for name in PARTS} == {n: len(written[n]) for n in PARTS}
@@ -367,7 +366,7 @@ def test_all_rows_rejected_ends_as_asked(
 def test_many_short_rows_are_accounted_for(
     model_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """20,000 rows with a stand-in for the gradients: the files and the account, not the scores.
+    """20,000 rows with stand-ins for tokens and gradients: the files and the account alone.
 
     A million rows take the same way fifty times as long, which is too long for a test.
     """
@@ -376,12 +375,16 @@ def test_many_short_rows_are_accounted_for(
         chance = random.Random(0)
         return {e.row: ExampleScore(e.row, chance.gauss(0, 1), 1.0, None) for e in examples}
 
+    def short(*others: Any, row: int, **options: Any) -> TokenizedExample:
+        return TokenizedExample(row, (1, 2), (False, True), False)
+
     monkeypatch.setattr(score_step, "score_examples", drawn)
+    monkeypatch.setattr("gradshield.data.load.tokenize_conversation", short)
     rows = [b'{"prompt":"%d","completion":"%d"}\n' % (n, n) for n in range(20_000)]
     rows[::100] = [b"{%d}\n" % n for n in range(200)]
     data = tmp_path / "data.jsonl"
     data.write_bytes(b"".join(rows))
-    outcome = call_filter(data, model_folder, *HARMLESS_RULE)
+    outcome = call_filter(data, model_folder)
     assert outcome.code == 0
     decision = check_account(
         tmp_path / "run", rows, dict.fromkeys(range(0, 20_000, 100), "invalid_json")
@@ -428,7 +431,10 @@ def check_any(content: bytes, suffix: str) -> None:
             for name, positions in (("scored", scored), ("rejected", sorted(loaded.rejections))):
                 container.write_subset(data, positions, Path(folder) / f"{name}{suffix}")
         except UserError as fault:
-            assert len(str(fault).splitlines()) == 1
+            message = str(fault)
+        else:
+            message = "none"
+        assert len(message.splitlines()) == 1
 
 
 @pytest.mark.parametrize("suffix", [".jsonl", ".json", ".csv", ".tsv", ".parquet", ".jsonl.gz"])
