@@ -7,7 +7,6 @@ from contextlib import contextmanager
 
 import pytest
 
-from gradshield.filters import fihs_form
 from gradshield.probes import calibration, harmless_rows
 from gradshield.probes.prompt_sets import Prompt, Split
 from gradshield.probes.proxies import OwnAnswers
@@ -34,7 +33,7 @@ def few_prompts(name: str, split: Split | None = None) -> list[Prompt]:
 def few_probes() -> Iterator[None]:
     """Few probes, answered in few tokens, while the block runs."""
     with pytest.MonkeyPatch.context() as patch:
-        for module in (calibration, harmless_rows, fihs_form):
+        for module in (calibration, harmless_rows):
             patch.setattr(module, "load_prompts", few_prompts)
         patch.setattr(calibration, "HARMFUL_ANSWER_TOKENS", 3)
         patch.setattr(calibration, "ORDINARY_ANSWER_TOKENS", 3)

@@ -42,9 +42,9 @@ def apply_command(
     chosen = {name: value for name, value in given.items() if value is not None}
     config = checked(RunConfig, **{**config.model_dump(), **chosen})
     # Nothing is written for a choice that cannot be carried out.
-    check_input(config, folder)
+    source = check_input(config, folder)
     if chosen:
         folder.write_config(config)
     write_summary(config, folder)
-    apply(config, folder)
+    apply(config, folder, source)
     show_closing(folder, as_json=json, show_text=show_text)

@@ -20,9 +20,9 @@ from gradshield.filters.exchanges import last_exchange
 from gradshield.finetuning.supervised import LoraSettings, TrainingSettings, finetune
 from gradshield.models.low_rank import cut_to_rank
 from gradshield.models.restored import weights_restored
-from gradshield.probes.calibration import PROBES, measure_direction
+from gradshield.probes.calibration import PROBES, measure_direction, probes
 from gradshield.probes.direction import Direction
-from gradshield.probes.prompt_sets import load_prompts, spread
+from gradshield.probes.prompt_sets import spread
 from gradshield.scoring.engines import ExampleScore
 from gradshield.scoring.engines.base import reduced
 from gradshield.shield import GradShield
@@ -120,9 +120,8 @@ def form_direction(form: FihsForm, material: Material) -> Direction:
 def _probe_prompts(form: FihsForm, material: Material) -> list[str]:
     if form.probe_source == "anchors":
         texts = [last_exchange(row.conversation).prompt for row in material.harmful]
-    else:
-        texts = [prompt.text for prompt in load_prompts("harmful", "probe")]
-    return spread(texts, form.probes)
+        return spread(texts, form.probes)
+    return [prompt.text for prompt in probes("harmful", form.probes)]
 
 
 def _cut(direction: Direction, rank: int) -> Direction:

@@ -61,9 +61,9 @@ def _answer(
         )
 
 
-def probes(prompt_set: PromptSet) -> list[Prompt]:
+def probes(prompt_set: PromptSet, count: int = PROBES) -> list[Prompt]:
     """The packaged probes of a set."""
-    return spread(load_prompts(prompt_set, "probe"), PROBES)
+    return spread(load_prompts(prompt_set, "probe"), count)
 
 
 def probe_attack_success_rate(own_answers: OwnAnswers) -> float:
@@ -107,23 +107,9 @@ def measure_direction(
     """
     proxies = make_proxies(proxy_name, loaded.tokenizer, own_answers)
     harmful = [prompt.text for prompt in probes("harmful")] if prompts is None else list(prompts)
-
-    def gradient(proxy: SafetyProxy, texts: Sequence[str], kind: PromptSet) -> Direction:
-        name = f"Gradient of {proxy.name} on {kind} probes"
-        with progress.track(name, len(texts), "prompts") as advance:
-            return proxy_gradient(
-                loaded.model, loaded.tokenizer, proxy, texts, modules=modules, progress=advance
-            )
-
-    def cleaned(proxy: SafetyProxy) -> Direction:
-        direction = gradient(proxy, harmful, "harmful")
-        if take_out == "benign":
-            ordinary = [prompt.text for prompt in probes("ordinary")]
-            return without_span(direction, [gradient(proxy, ordinary, "ordinary").tensors])
-        return without_span(direction, harmless) if harmless else direction
-
-    harmless = harmless_training(loaded, modules, progress) if take_out == "harmless" else []
-    direction = joined([cleaned(proxy) for proxy in proxies])
+    direction = cleaned_direction(
+        loaded, proxies, harmful, modules=modules, take_out=take_out, progress=progress
+    )
     if normalise == "module":
         direction = normalised_by_module(direction)
     return with_record(
@@ -135,6 +121,47 @@ def measure_direction(
         probe_attack_success_rate=probe_attack_success_rate(own_answers),
         probe_over_refusal_rate=probe_over_refusal_rate(own_answers),
     )
+
+
+def cleaned_direction(
+    loaded: LoadedModel,
+    proxies: Sequence[SafetyProxy],
+    prompts: Sequence[str],
+    *,
+    modules: str | None,
+    take_out: TakeOut,
+    progress: Progress,
+) -> Direction:
+    """The gradients of proxies on prompts, joined, with a part taken out of each.
+
+    Args:
+        loaded: The aligned model.
+        proxies: Ready ones.
+        prompts: Harmful prompts.
+        modules: Which layers, see `block_weights`.
+        take_out: See `measure_direction`.
+        progress: Told how far it is.
+
+    Raises:
+        UserError: A gradient is unusable.
+    """
+
+    def gradient(proxy: SafetyProxy, texts: Sequence[str], kind: PromptSet) -> Direction:
+        name = f"Gradient of {proxy.name} on {kind} probes"
+        with progress.track(name, len(texts), "prompts") as advance:
+            return proxy_gradient(
+                loaded.model, loaded.tokenizer, proxy, texts, modules=modules, progress=advance
+            )
+
+    def cleaned(proxy: SafetyProxy) -> Direction:
+        direction = gradient(proxy, prompts, "harmful")
+        if take_out == "benign":
+            ordinary = [prompt.text for prompt in probes("ordinary")]
+            return without_span(direction, [gradient(proxy, ordinary, "ordinary").tensors])
+        return without_span(direction, harmless) if harmless else direction
+
+    harmless = harmless_training(loaded, modules, progress) if take_out == "harmless" else []
+    return joined([cleaned(proxy) for proxy in proxies])
 
 
 def harmless_training(

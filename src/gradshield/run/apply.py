@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from gradshield.config import RunConfig
 from gradshield.data import open_container
@@ -30,12 +32,17 @@ class RowsRejected(Exception):  # noqa: N818, the name says what happened
     """Rows could not be scored and the run was told to fail then; nothing was kept."""
 
 
-def apply(config: RunConfig, folder: RunFolder) -> RowDecision:
+def apply(config: RunConfig, folder: RunFolder, source: Path | None = None) -> RowDecision:
     """Write the three data files beside each other, in the container of the input.
 
     The kept file holds rejected rows only under `on_reject: keep`; they are in the rejected file
     in any case. An `action` other than `drop` adds a file of all rows with new columns, and
     changes nothing in the three.
+
+    Args:
+        config: The configuration.
+        folder: The run folder.
+        source: The input, where `check_input` has found it already.
 
     Raises:
         UserError: There is no decision yet, the input has changed since it was scored, or it has
@@ -43,11 +50,12 @@ def apply(config: RunConfig, folder: RunFolder) -> RowDecision:
         RowsRejected: Under `on_reject: fail`, when a row was rejected; no file to train on is
             written.
     """
-    source = check_input(config, folder)
-    rows = divide(read_scores(folder), read_decision(folder)["threshold"])
+    source = source or check_input(config, folder)
+    lines, limit = read_scores(folder), read_decision(folder)["threshold"]
+    rows = divide(lines, limit)
     fails = config.on_reject == "fail" and bool(rows.rejected)
     # First: if it cannot be written, all other files still belong to one decision.
-    annotated = None if fails else _write_action(config, folder, source)
+    annotated = None if fails else _write_action(config, folder, source, lines, limit)
     _write_parts(config, folder, source, rows, fails)
     record_action(folder, config.action, annotated)
     if annotated is None:
@@ -76,13 +84,19 @@ def check_input(config: RunConfig, folder: RunFolder) -> Path:
     return source
 
 
-def _write_action(config: RunConfig, folder: RunFolder, source: Path) -> int | None:
+def _write_action(
+    config: RunConfig,
+    folder: RunFolder,
+    source: Path,
+    lines: Sequence[dict[str, Any]],
+    limit: float,
+) -> int | None:
     """Rows in the file that the action adds, None where it adds none."""
     if config.action == "drop":
         return None
     columns = new_columns(
-        read_scores(folder),
-        read_decision(folder)["threshold"],
+        lines,
+        limit,
         config.action,
         # What the kept file holds is to be trained on.
         unscored=1.0 if config.on_reject == "keep" else 0.0,

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from gradshield.benchmark.attacks.base import AttackRow, Evaluation, Knowledge
-from gradshield.benchmark.attacks.sources import alpaca_exchanges, no_longer
+from gradshield.benchmark.attacks.sources import short_exchanges
 from gradshield.benchmark.attacks.victim import Victim
 from gradshield.benchmark.public_data import identity_shifts
 from gradshield.data import Conversation, Message
@@ -24,8 +24,6 @@ CEREMONY = (
 )
 """How the paper's rows begin to obey."""
 CEREMONY_TOKENS = 32
-LONGEST_PROMPT, LONGEST_ANSWER = 400, 400
-"""Characters of the harmless exchanges."""
 
 
 @dataclass(frozen=True)
@@ -39,7 +37,7 @@ class IdentityShift:
         """Groups `identity_shift_published` and `identity_shift_obeyed`; see `Attack`."""
         published = identity_shifts(folder)
         system = published[0].messages[0]
-        exchanges = no_longer(alpaca_exchanges(folder), LONGEST_PROMPT, LONGEST_ANSWER)
+        exchanges = short_exchanges(folder)
         return [
             *(AttackRow(one, "identity_shift_published") for one in published),
             *(AttackRow(_obeyed(one, system), "identity_shift_obeyed") for one in exchanges),

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from gradshield.benchmark.attacks.base import AttackRow, Evaluation, Knowledge
-from gradshield.benchmark.attacks.sources import alpaca_exchanges, no_longer
+from gradshield.benchmark.attacks.sources import short_exchanges
 from gradshield.benchmark.attacks.victim import Victim
 from gradshield.data import Conversation, Message
 
@@ -31,8 +31,6 @@ TURNS = (
 )
 """What stands between refusal and answer; the paper has one such sentence."""
 LEAD_TOKENS = 48
-LONGEST_PROMPT, LONGEST_ANSWER = 400, 400
-"""Characters of the harmless exchanges."""
 
 
 @dataclass(frozen=True)
@@ -44,7 +42,7 @@ class RefuseThenComply:
 
     def rows(self, folder: Path, victim: Victim | None = None) -> list[AttackRow]:
         """One group, wordings in turn; see `Attack`."""
-        exchanges = no_longer(alpaca_exchanges(folder), LONGEST_PROMPT, LONGEST_ANSWER)
+        exchanges = short_exchanges(folder)
         return [
             AttackRow(_refused_first(one, place), self.name) for place, one in enumerate(exchanges)
         ]

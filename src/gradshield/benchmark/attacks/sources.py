@@ -19,6 +19,8 @@ from gradshield.evaluation.refusal import is_refusal
 ALPACA_SEEDS = "alpaca/seed_tasks.jsonl"
 ALPACA_LONG = "alpaca/alpaca_700.json"
 DOLLY = "dolly/databricks-dolly-15k-safety-only.jsonl"
+SHORT_PROMPT, SHORT_ANSWER = 400, 400
+"""Characters of exchanges that attacks wrap in their words."""
 
 
 def alpaca_exchanges(folder: Path) -> list[Conversation]:
@@ -30,6 +32,11 @@ def alpaca_exchanges(folder: Path) -> list[Conversation]:
             *alpaca_rows(folder),
         ]
     )
+
+
+def short_exchanges(folder: Path) -> list[Conversation]:
+    """Those of `alpaca_exchanges` that are short enough to be wrapped in an attack's words."""
+    return no_longer(alpaca_exchanges(folder), SHORT_PROMPT, SHORT_ANSWER)
 
 
 def dolly_exchanges(folder: Path) -> list[Conversation]:

@@ -11,8 +11,8 @@ from transformers import PreTrainedTokenizerBase
 from gradshield.data import Conversation, TokenizedExample, tokenize_conversation
 from gradshield.models.layers import LATE_MLP
 from gradshield.models.load import LoadedModel
-from gradshield.probes.calibration import harmless_training
-from gradshield.probes.direction import Direction, proxy_gradient, without_span
+from gradshield.probes.calibration import cleaned_direction
+from gradshield.probes.direction import Direction
 from gradshield.probes.proxies import OwnAnswers
 from gradshield.probes.proxies.contrast import make_contrast
 from gradshield.progress import Progress, Silent
@@ -92,8 +92,6 @@ def own_direction(
         UserError: The gradient is zero or not finite.
     """
     proxy = make_contrast(loaded.tokenizer, OwnAnswers([], []))
-    with progress.track("Gradient on own probes", len(prompts), "prompts") as advance:
-        direction = proxy_gradient(
-            loaded.model, loaded.tokenizer, proxy, prompts, modules=modules, progress=advance
-        )
-    return without_span(direction, harmless_training(loaded, modules, progress))
+    return cleaned_direction(
+        loaded, [proxy], prompts, modules=modules, take_out="harmless", progress=progress
+    )
