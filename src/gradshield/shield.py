@@ -15,7 +15,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from gradshield.config import DataSettings, ScoringSettings, ThresholdSettings
 from gradshield.data import SourceRow, tokenize_rows
 from gradshield.errors import UserError
-from gradshield.models.load import DEFAULT_MODEL, LoadedModel, load_model
+from gradshield.models.load import DEFAULT_MODEL, LoadedModel, keep_precision, load_model
 from gradshield.probes.calibration import answer_probes, measure_direction
 from gradshield.probes.direction import Direction
 from gradshield.probes.proxies import OwnAnswers
@@ -178,7 +178,7 @@ def _loaded(
         raise UserError("GradShield(model, tokenizer): a loaded model needs its tokenizer too.")
     name = str(getattr(model.config, "_name_or_path", "") or type(model).__name__)
     model.eval()  # type: ignore[no-untyped-call]
-    return LoadedModel(model, tokenizer, name)
+    return LoadedModel(keep_precision(model), tokenizer, name)
 
 
 def _source_row(position: int, row: Any) -> SourceRow:

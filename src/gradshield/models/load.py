@@ -128,12 +128,25 @@ def _place(device: str) -> torch.device:
 def _move(model: PreTrainedModel, place: torch.device) -> PreTrainedModel:
     """Put a model on its device, in evaluation mode."""
     try:
-        return cast(PreTrainedModel, cast(nn.Module, model).to(place).eval())
+        moved = cast(PreTrainedModel, cast(nn.Module, model).to(place).eval())
     except (AssertionError, RuntimeError) as fault:
         raise UserError(
             f"The model cannot be put on the device {place} ({_first_line(fault)}). Use --device "
             "cpu, or a device that this machine has and that holds the model."
         ) from fault
+    return keep_precision(moved)
+
+
+def keep_precision(model: PreTrainedModel) -> PreTrainedModel:
+    """Keep 4-bit layers from repacking themselves in bfloat16 at their first use.
+
+    bitsandbytes does so on CPUs with AVX-512 BF16, for inputs without gradients only: scores would
+    depend on the machine, and on what was computed before.
+    """
+    for layer in cast(nn.Module, model).modules():
+        if hasattr(layer, "support_avx512bf16_for_cpu"):
+            layer.support_avx512bf16_for_cpu = False
+    return model
 
 
 def _choose_device() -> str:

@@ -9,6 +9,7 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM, BitsAndBytesConfig, PreTrainedModel
 
+from gradshield.models.load import keep_precision
 from gradshield.models.open_weights import SIDE, open_weights
 from gradshield.probes.direction import Direction, training_direction
 from gradshield.scoring.engines import default_engine
@@ -31,7 +32,7 @@ def quantised(folder: Path, **settings: Any) -> PreTrainedModel:
         dtype=torch.float32,
         device_map="cpu",
     )
-    return model.eval()
+    return keep_precision(model.eval())
 
 
 def dequantised(model: PreTrainedModel) -> PreTrainedModel:
@@ -86,3 +87,12 @@ def test_the_side_matrix_is_zero_and_goes_away_again(tmp_path: Path) -> None:
         assert torch.equal(layer(inputs), before)
     assert SIDE not in dict(layer.named_parameters())
     assert "forward" not in layer.__dict__
+
+
+def test_a_layer_gives_the_same_with_and_without_gradients(tmp_path: Path) -> None:
+    """On some CPUs bitsandbytes would repack it in bfloat16 where no gradient is asked for."""
+    layer = quantised(tmp_path / "model", **FOUR_BIT).model.layers[0].mlp.up_proj
+    inputs = torch.randn(3, layer.in_features)
+    with torch.no_grad():
+        without = layer(inputs)
+    assert torch.equal(layer(inputs.requires_grad_()), without)
