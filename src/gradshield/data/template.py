@@ -2,15 +2,29 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
 
-from gradshield.data.conversation import Conversation, Message, Rejection
+from gradshield.data.conversation import REASONING_FIELDS, Conversation, Message, Rejection
 from gradshield.data.errors import DataError
-from gradshield.data.landmarks import locate_answers, place_landmarks, split_at_landmarks
+from gradshield.data.generation_marks import choose_marked, generation_spans, has_generation_marks
+from gradshield.data.landmarks import (
+    Landmark,
+    locate_answers,
+    place_landmarks,
+    split_at_landmarks,
+)
+from gradshield.data.turn_edges import (
+    Edges,
+    TurnEnds,
+    find_edges,
+    is_compound,
+    possible_headers,
+)
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -26,18 +40,29 @@ class RenderedConversation:
 
     Attributes:
         text: The whole text, with every token that the template prints, a BOS included.
-        responses: Start and end, in characters, of each response. A response is an answer and
-            the end-of-turn text right after it, if the template prints one.
+        responses: Start and end, in characters, of each response: of an answer, tool calls
+            included, and the end-of-turn text right after it, if the template prints one; or of
+            what the template itself marks as generated.
+        left_out: What the row has that the template does not print, one entry a case.
     """
 
     text: str
     responses: tuple[tuple[int, int], ...]
+    left_out: tuple[str, ...] = ()
 
 
 _EXCHANGE = (Message("user", "Hello"), Message("assistant", "Hi"))
 
-_ends_of_turn: WeakKeyDictionary[PreTrainedTokenizerBase, tuple[tuple[str, str], str]]
-_ends_of_turn = WeakKeyDictionary()
+_MISSED = (
+    "answers that the template's own generation marks miss: the answers are taken, but a trainer "
+    "that goes by the marks would not train on them"
+)
+
+# What may stand between a generation prompt and an answer: the model writes it too.
+_EMPTY_REASONING = re.compile(r"\s*(<think>\s*</think>\s*)?")
+
+_known_ends: WeakKeyDictionary[PreTrainedTokenizerBase, tuple[tuple[str, str], TurnEnds]]
+_known_ends = WeakKeyDictionary()
 
 
 class ChatTemplate:
@@ -59,31 +84,90 @@ class ChatTemplate:
         self._tokenizer = tokenizer
         # Whatever the template prints depends on these, and a user may change them.
         state = (_source(tokenizer), str(tokenizer.special_tokens_map))
-        known = _ends_of_turn.get(tokenizer)
+        known = _known_ends.get(tokenizer)
         if known is None or known[0] != state:
-            known = _ends_of_turn[tokenizer] = (state, self._find_end_of_turn())
-        self.end_of_turn = known[1]
+            known = _known_ends[tokenizer] = (state, self._find_ends())
+        self._ends = known[1]
+        self.end_of_turn = self._ends.end_of_turn
+        self.marks_generation = has_generation_marks(state[0])
 
     def render(self, conversation: Conversation, turns: Sequence[int]) -> RenderedConversation:
         """Render the conversation and find the responses at `turns`, which must not be empty.
+
+        A template that marks what is generated is believed, unless its marks miss an answer that
+        the landmarks find.
 
         Raises:
             Rejection: "template_error" if the template refuses the conversation,
                 "template_not_understood" if the responses cannot be found with certainty.
         """
         text = self._render(conversation)
-        marked, landmarks = place_landmarks(conversation, turns)
-        glue = split_at_landmarks(self._render(marked), landmarks, conversation)
+        refusal: Rejection | None = None
+        spans: list[tuple[int, int]] = []
+        left_out = self._unprinted_tools(conversation, text)
+        try:
+            spans, unprinted = self._locate(conversation, turns, text)
+            left_out += unprinted
+        except Rejection as rejection:
+            if rejection.reason != "template_not_understood" or not self.marks_generation:
+                raise
+            refusal = rejection
+        if self.marks_generation:
+            marked = self._generation_spans(conversation, text)
+            chosen = choose_marked(marked, spans, turns, conversation, text)
+            if chosen is None and refusal is not None:
+                raise refusal
+            left_out += [_MISSED] if chosen is None else []
+            spans = spans if chosen is None else chosen
+        return RenderedConversation(text, tuple(spans), tuple(left_out))
+
+    def _locate(
+        self, conversation: Conversation, turns: Sequence[int], text: str
+    ) -> tuple[list[tuple[int, int]], list[str]]:
+        """The responses in `text` by landmarks, and what of these turns is not printed."""
+        marked_conversation, landmarks = place_landmarks(conversation, turns)
+        marked, left_out = self._render(marked_conversation), []
+        for index, landmark in enumerate(landmarks):
+            edges = self._edges(conversation, landmark)
+            message = conversation.messages[landmark.turn]
+            collapsed = None if edges is None else edges.collapse(marked, landmark, message)
+            if edges is not None and collapsed is not None:
+                marked, landmarks[index] = collapsed, replace(landmark, printed=edges.printed)
+                left_out += _unprinted(message, edges)
+        glue = split_at_landmarks(marked, landmarks, conversation)
         spans = []
         for start, end in locate_answers(text, glue, landmarks, conversation):
             ends_turn = text.startswith(self.end_of_turn, end)
             spans.append((start, end + len(self.end_of_turn) if ends_turn else end))
-        return RenderedConversation(text, tuple(spans))
+        return spans, left_out
 
-    def _render(self, conversation: Conversation) -> str:
-        turns = [{"role": m.role, "content": m.content} for m in conversation.messages]
+    def _edges(self, conversation: Conversation, landmark: Landmark) -> Edges | None:
+        if not is_compound(conversation, landmark.turn):
+            return None
         try:
-            text = self._tokenizer.apply_chat_template(turns, tokenize=False)
+            return find_edges(conversation, landmark.turn, self._render, self._ends)
+        except Rejection:
+            # Reasoning between its usual tags is told without edges.
+            if conversation.messages[landmark.turn].tool_calls:
+                raise
+            return None
+
+    def _unprinted_tools(self, conversation: Conversation, text: str) -> list[str]:
+        if not conversation.tools or text != self._render(replace(conversation, tools=())):
+            return []
+        return ["tools declared that the chat template does not print"]
+
+    def _generation_spans(self, conversation: Conversation, text: str) -> list[tuple[int, int]]:
+        return generation_spans(self._tokenizer, _turns(conversation), _tools(conversation), text)
+
+    def _render(self, conversation: Conversation, *, add_generation_prompt: bool = False) -> str:
+        try:
+            text = self._tokenizer.apply_chat_template(
+                _turns(conversation),
+                tools=_tools(conversation),  # type: ignore[arg-type] # a list is invariant
+                tokenize=False,
+                add_generation_prompt=add_generation_prompt,
+            )
         # A template is a program: it may raise its own exception or fail in any other way.
         except Exception as error:
             raise Rejection("template_error", _explain(error, conversation)) from error
@@ -94,9 +178,26 @@ class ChatTemplate:
             )
         return text
 
-    def _find_end_of_turn(self) -> str:
+    def _find_ends(self) -> TurnEnds:
         before, after = self._around_an_answer()
-        return self._first_added_token(after) or self._without_header(before, after)
+        end_of_turn = self._first_added_token(after) or self._without_header(before, after)
+        return TurnEnds(end_of_turn, self._is_prompted(before))
+
+    def _is_prompted(self, before: str) -> bool:
+        """Whether the generation prompt is all that the template prints before an answer.
+
+        Reasoning left empty aside; a template that prints more may have a prompt that leaves the
+        beginning to the model, but one that ignores the wish for a prompt has none.
+        """
+        system = (Message("system", "Be brief."),) if "Be brief." in before else ()
+        question = Conversation((*system, _EXCHANGE[0]))
+        try:
+            prompt = self._render(question, add_generation_prompt=True)
+            same = prompt == self._render(question)
+        except Rejection:
+            return False
+        rest = [before[len(h) :] for h in possible_headers(prompt) if before.startswith(h)]
+        return bool(rest) and (not same or _EMPTY_REASONING.fullmatch(rest[0]) is not None)
 
     def _around_an_answer(self) -> tuple[str, str]:
         """What the template prints before and after the answer to one question."""
@@ -141,6 +242,28 @@ class ChatTemplate:
         tokens = (token.content for token in self._tokenizer.added_tokens_decoder.values())
         longest = max((t for t in tokens if t and text.startswith(t, start)), key=len, default="")
         return text[: start + len(longest)] if longest else ""
+
+
+def _turns(conversation: Conversation) -> list[dict[str, Any]]:
+    return [{"role": m.role, "content": m.content, **m.fields} for m in conversation.messages]
+
+
+def _tools(conversation: Conversation) -> list[dict[str, Any]] | None:
+    return [dict(tool) for tool in conversation.tools] or None
+
+
+def _unprinted(message: Message, edges: Edges) -> list[str]:
+    """What a turn has that the survey does not show."""
+    present = {
+        "A": bool(message.content.strip()),
+        "R": any(name in message.fields for name in REASONING_FIELDS),
+    }
+    names = {"A": "text beside a tool call", "R": "reasoning"}
+    return [
+        f"{names[kind]} that the chat template does not print"
+        for kind in names
+        if present[kind] and kind not in edges.printed
+    ]
 
 
 def _source(tokenizer: PreTrainedTokenizerBase) -> str:
