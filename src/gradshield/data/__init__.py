@@ -5,8 +5,10 @@ from gradshield.data.conversation import Conversation, Message, Rejection
 from gradshield.data.errors import DataError
 from gradshield.data.formats import FORMATS, Format, FormatDetection, detect_format, format_named
 from gradshield.data.load import LoadedData, load_examples, tokenize_rows
+from gradshield.data.omissions import omission_notes
 from gradshield.data.preview import preview
 from gradshield.data.rows import SourceRow
+from gradshield.data.source import DataSource, open_source
 from gradshield.data.template import ChatTemplate, TemplateError
 from gradshield.data.tokenization import (
     ResponseChoice,
@@ -21,6 +23,7 @@ __all__ = [
     "Container",
     "Conversation",
     "DataError",
+    "DataSource",
     "FileFacts",
     "Format",
     "FormatDetection",
@@ -34,7 +37,9 @@ __all__ = [
     "detect_format",
     "format_named",
     "load_examples",
+    "omission_notes",
     "open_container",
+    "open_source",
     "preview",
     "tokenize_conversation",
     "tokenize_rows",
