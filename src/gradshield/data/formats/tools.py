@@ -88,9 +88,11 @@ def _call(call: object, place: str) -> dict[str, Any]:
 
 
 def _parsed(value: Any) -> Any:
-    """The value of JSON text, anything else as it is."""
-    if not isinstance(value, str) or not value.strip():
-        return value or None
+    """The value of JSON text, None of blank text, anything else as it is."""
+    if not isinstance(value, str):
+        return value
+    if not value.strip():
+        return None
     try:
         return json.loads(value)
     except (ValueError, RecursionError):
