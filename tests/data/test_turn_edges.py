@@ -190,6 +190,8 @@ def test_what_the_template_does_not_print_is_named() -> None:
         "reasoning that the chat template does not print",
     )
     assert render(REASONS, reasoning).left_out == ()
+    no_prompt = tiny.T1_PLAIN.replace("add_generation_prompt", "false")
+    assert render(no_prompt, reasoning).left_out == render(HERMES, reasoning).left_out
     tools = conversation(ANSWER, tools=DECLARED)
     assert render(HERMES, tools).left_out == ()
     unprinted = "tools declared that the chat template does not print"

@@ -12,8 +12,9 @@ from gradshield.data.conversation import Conversation, Rejection
 from gradshield.data.errors import DataError
 from gradshield.data.formats import detect_format, format_named
 from gradshield.data.omissions import omission_notes
+from gradshield.data.opening import open_source
 from gradshield.data.rows import SourceRow
-from gradshield.data.source import DataSource, open_source
+from gradshield.data.source import DataSource
 from gradshield.data.template import ChatTemplate
 from gradshield.data.tokenization import (
     ResponseChoice,

@@ -3,26 +3,17 @@
 from __future__ import annotations
 
 import hashlib
-import os
 from bisect import bisect_left
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from gradshield.data.containers import Container, FileFacts, open_container
+from gradshield.data.containers import Container, FileFacts
 from gradshield.data.containers.base import check_positions
 from gradshield.data.containers.datasets_folder import DatasetsFolderContainer, chosen_split
-from gradshield.data.errors import DataError
-from gradshield.data.hub import fetch, hub_name
 from gradshield.data.parts import Part, divide_evenly, write_parts
 from gradshield.data.rows import SourceRow
-from gradshield.data.shards import (
-    common_container,
-    files_of_folder,
-    files_of_pattern,
-    is_pattern,
-)
 from gradshield.files import sha256_of
 
 
@@ -177,92 +168,3 @@ class DataSource:
             for draft, (path, local) in zip(drafts, part.pieces, strict=True):
                 self.container.write_subset(path, local, draft)
             self.container.join(drafts, target)
-
-
-def open_source(
-    name: str | Path,
-    *,
-    split: str | None = None,
-    subset: str | None = None,
-    data_revision: str | None = None,
-) -> DataSource:
-    """Find out what an input is, and look through it.
-
-    Args:
-        name: A file; a folder written by `save_to_disk`, or with data files of one kind; a pattern
-            such as `data/*.jsonl.gz`; `hub:OWNER/NAME`, or OWNER/NAME where no such path exists.
-        split: Which split, of a saved `DatasetDict` or on the hub.
-        subset: Which configuration, on the hub.
-        data_revision: Which revision, on the hub.
-
-    Raises:
-        DataError: There is no such input, it is of no known kind or of several, or has no rows.
-    """
-    name = str(name)
-    path = Path(name)
-    exists = path.exists()
-    on_hub = None if exists or is_pattern(name) else hub_name(name)
-    if on_hub is not None:
-        try:
-            fetched = fetch(on_hub, split=split, subset=subset, revision=data_revision)
-        except DataError as error:
-            if on_hub != name:
-                raise
-            raise DataError(f"{name}: no such file or folder, and on the hub, {error}") from error
-        return _single(name, fetched, None)
-    _refuse_hub_options(name, subset, data_revision)
-    if not exists and is_pattern(name):
-        files, others = files_of_pattern(name), list[Path]()
-        root = Path(os.path.commonpath([file.parent for file in files]))
-    elif path.is_dir() and not _is_saved(path):
-        (files, others), root = files_of_folder(path), path
-    else:
-        return _single(name, path, split)
-    if len(files) == 1:
-        return replace(_single(name, files[0], split), location=os.path.abspath(name))
-    if split is not None:
-        raise DataError(
-            f"{name}: --split {split} is for saved data sets and the hub, not for files"
-        )
-    return _sharded(name, files, others, root)
-
-
-def _single(name: str, path: Path, split: str | None) -> DataSource:
-    container = open_container(path, split)
-    facts = container.facts(path)
-    location = str(path.resolve())
-    return DataSource(name, location, path, (path,), container, (facts.rows,), facts)
-
-
-def _sharded(name: str, files: Sequence[Path], others: Sequence[Path], root: Path) -> DataSource:
-    container = common_container(files, name)
-    facts = [container.facts(path) for path in files]
-    if not any(fact.rows for fact in facts):
-        raise DataError(f"{name}: there are no rows in its {len(files)} files")
-    notes = [note for fact in facts for note in fact.notes]
-    if others:
-        names = ", ".join(path.name for path in others[:5])
-        notes.append(f"{len(others)} files in {name} are no data files and are not read: {names}")
-    return DataSource(
-        name=name,
-        location=os.path.abspath(name),
-        root=root,
-        files=tuple(files),
-        container=container,
-        counts=tuple(fact.rows for fact in facts),
-        facts=FileFacts(
-            rows=sum(fact.rows for fact in facts),
-            blank_lines=sum(fact.blank_lines for fact in facts),
-            notes=tuple(notes),
-        ),
-    )
-
-
-def _is_saved(path: Path) -> bool:
-    return DatasetsFolderContainer().matches(path)
-
-
-def _refuse_hub_options(name: str, subset: str | None, data_revision: str | None) -> None:
-    for option, value in (("--subset", subset), ("--data-revision", data_revision)):
-        if value is not None:
-            raise DataError(f"{name}: {option} {value} is for data sets of the hub only")

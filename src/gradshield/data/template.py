@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
@@ -10,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
 
 from gradshield.data.conversation import REASONING_FIELDS, Conversation, Message, Rejection
-from gradshield.data.errors import DataError
+from gradshield.data.errors import TemplateError
 from gradshield.data.generation_marks import choose_marked, generation_spans, has_generation_marks
 from gradshield.data.landmarks import (
     Landmark,
@@ -18,20 +17,11 @@ from gradshield.data.landmarks import (
     place_landmarks,
     split_at_landmarks,
 )
-from gradshield.data.turn_edges import (
-    Edges,
-    TurnEnds,
-    find_edges,
-    is_compound,
-    possible_headers,
-)
+from gradshield.data.turn_edges import Edges, find_edges, is_compound
+from gradshield.data.turn_ends import TurnEnds, find_ends
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
-
-
-class TemplateError(DataError):
-    """The tokenizer's chat template is missing, or unusable whatever the rows are."""
 
 
 @dataclass(frozen=True)
@@ -51,15 +41,10 @@ class RenderedConversation:
     left_out: tuple[str, ...] = ()
 
 
-_EXCHANGE = (Message("user", "Hello"), Message("assistant", "Hi"))
-
 _MISSED = (
     "answers that the template's own generation marks miss: the answers are taken, but a trainer "
     "that goes by the marks would not train on them"
 )
-
-# What may stand between a generation prompt and an answer: the model writes it too.
-_EMPTY_REASONING = re.compile(r"\s*(<think>\s*</think>\s*)?")
 
 _known_ends: WeakKeyDictionary[PreTrainedTokenizerBase, tuple[tuple[str, str], TurnEnds]]
 _known_ends = WeakKeyDictionary()
@@ -86,10 +71,9 @@ class ChatTemplate:
         state = (_source(tokenizer), str(tokenizer.special_tokens_map))
         known = _known_ends.get(tokenizer)
         if known is None or known[0] != state:
-            known = _known_ends[tokenizer] = (state, self._find_ends())
+            known = _known_ends[tokenizer] = (state, find_ends(self._render, tokenizer))
         self._ends = known[1]
         self.end_of_turn = self._ends.end_of_turn
-        self.marks_generation = has_generation_marks(state[0])
 
     def render(self, conversation: Conversation, turns: Sequence[int]) -> RenderedConversation:
         """Render the conversation and find the responses at `turns`, which must not be empty.
@@ -105,14 +89,17 @@ class ChatTemplate:
         refusal: Rejection | None = None
         spans: list[tuple[int, int]] = []
         left_out = self._unprinted_tools(conversation, text)
+        # With tools, a tokenizer may have a template of its own for them.
+        source = self._tokenizer.get_chat_template(tools=_tools(conversation))
+        is_marked = has_generation_marks(source)
         try:
             spans, unprinted = self._locate(conversation, turns, text)
             left_out += unprinted
         except Rejection as rejection:
-            if rejection.reason != "template_not_understood" or not self.marks_generation:
+            if rejection.reason != "template_not_understood" or not is_marked:
                 raise
             refusal = rejection
-        if self.marks_generation:
+        if is_marked:
             marked = self._generation_spans(conversation, text)
             chosen = choose_marked(marked, spans, turns, conversation, text)
             if chosen is None and refusal is not None:
@@ -128,12 +115,12 @@ class ChatTemplate:
         marked_conversation, landmarks = place_landmarks(conversation, turns)
         marked, left_out = self._render(marked_conversation), []
         for index, landmark in enumerate(landmarks):
-            edges = self._edges(conversation, landmark)
             message = conversation.messages[landmark.turn]
+            left_out += _unprinted(message, landmark, marked)
+            edges = self._edges(conversation, landmark)
             collapsed = None if edges is None else edges.collapse(marked, landmark, message)
             if edges is not None and collapsed is not None:
                 marked, landmarks[index] = collapsed, replace(landmark, printed=edges.printed)
-                left_out += _unprinted(message, edges)
         glue = split_at_landmarks(marked, landmarks, conversation)
         spans = []
         for start, end in locate_answers(text, glue, landmarks, conversation):
@@ -178,71 +165,6 @@ class ChatTemplate:
             )
         return text
 
-    def _find_ends(self) -> TurnEnds:
-        before, after = self._around_an_answer()
-        end_of_turn = self._first_added_token(after) or self._without_header(before, after)
-        return TurnEnds(end_of_turn, self._is_prompted(before))
-
-    def _is_prompted(self, before: str) -> bool:
-        """Whether the generation prompt is all that the template prints before an answer.
-
-        Reasoning left empty aside; a template that prints more may have a prompt that leaves the
-        beginning to the model, but one that ignores the wish for a prompt has none.
-        """
-        system = (Message("system", "Be brief."),) if "Be brief." in before else ()
-        question = Conversation((*system, _EXCHANGE[0]))
-        try:
-            prompt = self._render(question, add_generation_prompt=True)
-            same = prompt == self._render(question)
-        except Rejection:
-            return False
-        rest = [before[len(h) :] for h in possible_headers(prompt) if before.startswith(h)]
-        return bool(rest) and (not same or _EMPTY_REASONING.fullmatch(rest[0]) is not None)
-
-    def _around_an_answer(self) -> tuple[str, str]:
-        """What the template prints before and after the answer to one question."""
-        system = Message("system", "Be brief.")
-        refusals = []
-        # Some templates insist on a system turn.
-        for turns in (_EXCHANGE, (system, *_EXCHANGE)):
-            try:
-                before, after = self._print_around(turns, len(turns) - 1)
-            except Rejection as rejection:
-                refusals.append(rejection)
-            else:
-                return before, after.rstrip()
-        raise TemplateError(
-            "the tokenizer's chat template cannot print one question and its answer; set "
-            f"tokenizer.chat_template to one that can: {refusals[0].detail}"
-        ) from refusals[0]
-
-    def _print_around(self, turns: tuple[Message, ...], answer: int) -> tuple[str, str]:
-        conversation = Conversation(turns)
-        marked, landmarks = place_landmarks(conversation, [answer])
-        before, after = split_at_landmarks(self._render(marked), landmarks, conversation)
-        return before, after
-
-    def _without_header(self, before: str, after: str) -> str:
-        """`after` without the line that opens the next answer, which some templates always print.
-
-        That line stands before the first answer too, and not between an answer and a question.
-        """
-        header = before.rpartition(_EXCHANGE[0].content)[2].rstrip().rpartition("\n")[2]
-        if not header.strip() or not after.endswith(header):
-            return after
-        try:
-            _, between = self._print_around((*_EXCHANGE, _EXCHANGE[0]), 1)
-        except Rejection:
-            return after
-        return after if between.startswith(after) else after.removesuffix(header).rstrip()
-
-    def _first_added_token(self, text: str) -> str:
-        """The added token that `text` begins with, white space before it included."""
-        start = len(text) - len(text.lstrip())
-        tokens = (token.content for token in self._tokenizer.added_tokens_decoder.values())
-        longest = max((t for t in tokens if t and text.startswith(t, start)), key=len, default="")
-        return text[: start + len(longest)] if longest else ""
-
 
 def _turns(conversation: Conversation) -> list[dict[str, Any]]:
     return [{"role": m.role, "content": m.content, **m.fields} for m in conversation.messages]
@@ -252,18 +174,15 @@ def _tools(conversation: Conversation) -> list[dict[str, Any]] | None:
     return [dict(tool) for tool in conversation.tools] or None
 
 
-def _unprinted(message: Message, edges: Edges) -> list[str]:
-    """What a turn has that the survey does not show."""
-    present = {
-        "A": bool(message.content.strip()),
-        "R": any(name in message.fields for name in REASONING_FIELDS),
+def _unprinted(message: Message, landmark: Landmark, marked: str) -> list[str]:
+    """What a turn has of which the rendering with landmarks shows nothing."""
+    reasons = any(name in message.fields for name in REASONING_FIELDS)
+    speaks = message.tool_calls and message.content.strip()
+    missing = {
+        "text beside a tool call": speaks and landmark.answer not in marked,
+        "reasoning": reasons and landmark.reasoning not in marked,
     }
-    names = {"A": "text beside a tool call", "R": "reasoning"}
-    return [
-        f"{names[kind]} that the chat template does not print"
-        for kind in names
-        if present[kind] and kind not in edges.printed
-    ]
+    return [f"{name} that the chat template does not print" for name in missing if missing[name]]
 
 
 def _source(tokenizer: PreTrainedTokenizerBase) -> str:

@@ -10,45 +10,11 @@ nothing in a row can be taken for markup.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from gradshield.data.conversation import REASONING_FIELDS, Conversation, Message
 from gradshield.data.landmarks import Landmark, not_understood, place_landmarks, unused_stem
-
-Render = Callable[..., str]
-"""Renders a conversation; `add_generation_prompt` lets the next turn begin."""
-
-
-# What a call is ended by in families that end answers by something else: gpt-oss, Llama 3 with its
-# built-in tools, GLM, Gemma 4. The model writes it too.
-_ENDS_OF_CALL = ("<|call|>", "<|eom_id|>", "<|observation|>", "<tool_call|>")
-
-# Empty or opened reasoning at the end of a generation prompt.
-OPENED_REASONING = re.compile(r"<think>\s*(</think>\s*)?$")
-
-
-@dataclass(frozen=True)
-class TurnEnds:
-    """How turns of the template begin and end.
-
-    Attributes:
-        end_of_turn: What it prints after an answer; may be empty.
-        is_prompted: Whether its generation prompt is the header of an assistant turn.
-    """
-
-    end_of_turn: str
-    is_prompted: bool
-
-    def find(self, tail: str) -> int | None:
-        """Where in `tail`, which begins in a turn, that turn ends; None if nowhere.
-
-        That is before the end of turn, or after what ends a call.
-        """
-        if self.end_of_turn and self.end_of_turn in tail:
-            return tail.index(self.end_of_turn)
-        ends = [tail.index(token) + len(token) for token in _ENDS_OF_CALL if token in tail]
-        return min(ends, default=None)
+from gradshield.data.turn_ends import Render, TurnEnds, possible_headers
 
 
 @dataclass(frozen=True)
@@ -138,11 +104,6 @@ def _extent(conversation: Conversation, turn: int, marks: list[re.Match[str]]) -
     if any(int(mark[1]) != turn for mark in marks[own[0] : last + 1]):
         raise not_understood(conversation, turn, "is printed in pieces")
     return own[0], last
-
-
-def possible_headers(prompt: str) -> tuple[str, str]:
-    """A generation prompt, and what it is without reasoning that it opens."""
-    return prompt, OPENED_REASONING.sub("", prompt)
 
 
 def _prompt(survey: Conversation, turn: int, previous: str | None, render: Render) -> str | None:
