@@ -141,6 +141,20 @@ class DataSource:
             self.parts(rows, name, self.container.suffix, shards), folder, self._write
         )
 
+    def check_layout(self, shards: int | None) -> None:
+        """Find out, before anything is written, whether rows of all files can stand in one.
+
+        Raises:
+            DataError: `shards` asks for that, and the files have different columns.
+        """
+        if shards is None or not self.is_sharded:
+            return
+        none: list[int] = []
+        with TemporaryDirectory(prefix="gradshield-") as scratch:
+            self._write(
+                Part("", none, [(path, none) for path in self.files]), Path(scratch) / "all"
+            )
+
     def _by_file(
         self, rows: Sequence[int]
     ) -> Iterator[tuple[Path, tuple[Sequence[int], Sequence[int]]]]:
