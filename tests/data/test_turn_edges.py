@@ -8,7 +8,7 @@ from importlib.resources import files
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from transformers import PreTrainedTokenizerFast
 
@@ -248,22 +248,61 @@ def spans(tokenizer: PreTrainedTokenizerFast, of: Conversation) -> list[str]:
     return [rendered.text[start:end] for start, end in rendered.responses]
 
 
-@pytest.mark.parametrize("name", MARKED_FAMILIES)
-def test_published_templates_agree_with_their_marked_versions(name: str) -> None:
-    of = conversation(calling(call(city='Oslo "x"', days=3)), RESULT, ANSWER, tools=DECLARED)
-    own, marked = spans(published(name), of), spans(published(f"{name}_training"), of)
-    assert len(own) == len(marked) == 2
+def check_agreement(own: list[str], marked: list[str]) -> None:
+    """What is found is in what is marked, and the rest of that is no text of the row."""
+    assert len(own) == len(marked)
     for mine, theirs in zip(own, marked, strict=True):
         # Theirs may have a header that the generation prompt gives, empty reasoning, the line feed
         # after the end of turn, or the token that opens the next turn.
         core = mine.strip().removeprefix("</think>").strip()
         assert core in theirs
-        rest = theirs.replace(core, "")
+        rest = theirs.replace(core, "", 1)
         assert re.fullmatch(
             r"\s*(<\|start\|>assistant)?(<\|channel\|>final<\|message\|>)?"
-            r"(<think>\s*(</think>)?)?(</think>)?\s*(<\|user\|>)?\s*",
+            r"(<think>\s*(</think>)?)?(</think>)?\s*(<\|(user|observation)\|>)?(<\|end\|>)?\s*",
             rest,
         )
+
+
+@pytest.mark.parametrize("name", MARKED_FAMILIES)
+def test_published_templates_agree_with_their_marked_versions(name: str) -> None:
+    of = conversation(calling(call(city='Oslo "x"', days=3)), RESULT, ANSWER, tools=DECLARED)
+    own, marked = spans(published(name), of), spans(published(f"{name}_training"), of)
+    assert len(own) == 2
+    check_agreement(own, marked)
+
+
+# No letter of any header, so that it is plain what is left of a marked text.
+short = st.text(st.sampled_from('qzé "{'), min_size=1, max_size=5).filter(str.strip)
+reasons = st.one_of(st.none(), short)
+
+
+@st.composite
+def exchanges(draw: st.DrawFn) -> Conversation:
+    """One to three questions, each answered after up to two calls, with reasoning or without."""
+    turns: list[dict[str, Any]] = []
+    for number in range(draw(st.integers(1, 3))):
+        turns += [{"role": "user", "content": draw(short)}] if number else []
+        for _ in range(draw(st.integers(0, 2))):
+            made = call(city=draw(short), days=draw(st.integers(0, 9)))
+            content, thought = draw(reasons), draw(reasons)
+            turns += [calling(made, content=content, reasoning_content=thought), RESULT]
+        turns.append({**ANSWER, "content": draw(short), "reasoning_content": draw(reasons)})
+    return conversation(*turns, tools=DECLARED)
+
+
+@pytest.mark.parametrize("name", ["lfm2_v2", "glm4moe", "nemotron_3_nano"])
+@settings(max_examples=12)
+@given(of=exchanges())
+def test_they_agree_on_long_conversations(name: str, of: Conversation) -> None:
+    check_agreement(spans(PUBLISHED[name], of), spans(PUBLISHED[f"{name}_training"], of))
+
+
+PUBLISHED = {
+    name: published(name)
+    for family in ("lfm2_v2", "glm4moe", "nemotron_3_nano")
+    for name in (family, f"{family}_training")
+}
 
 
 @pytest.mark.parametrize("name", CALL_ONLY)
