@@ -157,6 +157,13 @@ def test_what_cannot_be_used_is_one_line(
     assert not (tmp_path / "run").exists()
 
 
+def test_a_pattern_without_quotes_gets_a_hint(shards: Path, tmp_path: Path) -> None:
+    outcome = gradshield("filter", *sorted(shards.iterdir()), "--out", tmp_path / "run")
+    assert outcome.code == 1
+    assert "A pattern of files goes in quotes." in outcome.err
+    assert outcome.err.count("\n") == 1
+
+
 @pytest.fixture
 def answering(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
     def answer(loaded: LoadedModel, progress: Progress) -> object:

@@ -196,6 +196,9 @@ def test_what_the_template_does_not_print_is_named() -> None:
     assert render(HERMES, tools).left_out == ()
     unprinted = "tools declared that the chat template does not print"
     assert render(HERMES.removeprefix(TOOLS), tools).left_out == (unprinted,)
+    insists = "messages[0].content == 'Weather?' and not tools"
+    insists = f"{{% if {insists} %}}{{{{ raise_exception('no tools') }}}}{{% endif %}}"
+    assert render(insists + HERMES, tools).left_out == ()
     no_text = HERMES.replace(
         "{{ m.content or '' }}", "{% if not m.tool_calls %}{{ m.content }}{% endif %}"
     )
