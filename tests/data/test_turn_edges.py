@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import json
 import re
+from functools import cache
 from importlib.resources import files
 from typing import Any
 
 import pytest
+import transformers
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from packaging.version import Version
 from transformers import PreTrainedTokenizerFast
 
 from gradshield.data import (
@@ -126,7 +129,11 @@ PRINTED = '<tool_call>\n{"name": "weather", "arguments": {"city": "Oslo"}}\n</to
         ),
         (
             REASONS,
-            [calling(OSLO, reasoning_content="Ask."), RESULT, {**ANSWER, "reasoning": "4 C."}],
+            [
+                calling(OSLO, reasoning_content="Ask."),
+                RESULT,
+                {**ANSWER, "reasoning_content": "4 C."},
+            ],
             ["<|think|>Ask.<|/think|>" + PRINTED, "<|think|>4 C.<|/think|>4 degrees.<|end|>"],
         ),
     ],
@@ -227,6 +234,10 @@ def test_nothing_in_a_row_moves_a_boundary(city: str, result: str, answer: str) 
 
 # Published templates, each with a version in which the makers of TRL marked what is generated: an
 # independent answer to the same question.
+needs_nulls_left_out = pytest.mark.skipif(
+    Version(transformers.__version__) < Version("5.24"),
+    reason="earlier versions hand null contents to the template, which this one fails on",
+)
 MARKED_FAMILIES = [
     "qwen2_5",
     "qwen3",
@@ -234,14 +245,18 @@ MARKED_FAMILIES = [
     "qwen3_5_think",
     "lfm2_v2",
     "glm4moe",
-    "gptoss",
+    pytest.param("gptoss", marks=needs_nulls_left_out),
     "nemotron_3_nano",
 ]
 CALL_ONLY = ["llama3_1", "llama3_2", "gemma4"]
 
 
+@cache
 def published(name: str) -> PreTrainedTokenizerFast:
-    text = files("trl").joinpath("chat_templates", f"{name}.jinja").read_text(encoding="utf-8")
+    file = files("trl").joinpath("chat_templates", f"{name}.jinja")
+    if not file.is_file():
+        pytest.skip(f"this version of TRL has no template {name}")
+    text = file.read_text(encoding="utf-8")
     tokens = dict.fromkeys(re.findall(r"<\|[a-z_]+\|>", text))
     return tiny.byte_level_tokenizer(text, extra_tokens=tuple(tokens))
 
@@ -298,14 +313,7 @@ def exchanges(draw: st.DrawFn) -> Conversation:
 @settings(max_examples=12)
 @given(of=exchanges())
 def test_they_agree_on_long_conversations(name: str, of: Conversation) -> None:
-    check_agreement(spans(PUBLISHED[name], of), spans(PUBLISHED[f"{name}_training"], of))
-
-
-PUBLISHED = {
-    name: published(name)
-    for family in ("lfm2_v2", "glm4moe", "nemotron_3_nano")
-    for name in (family, f"{family}_training")
-}
+    check_agreement(spans(published(name), of), spans(published(f"{name}_training"), of))
 
 
 @pytest.mark.parametrize("name", CALL_ONLY)
