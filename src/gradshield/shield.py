@@ -13,7 +13,7 @@ import numpy as np
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from gradshield.config import DataSettings, ScoringSettings, ThresholdSettings
-from gradshield.data import SourceRow, tokenize_rows
+from gradshield.data import SourceRow, omission_notes, tokenize_rows
 from gradshield.errors import UserError
 from gradshield.models.load import DEFAULT_MODEL, LoadedModel, keep_precision, load_model
 from gradshield.probes.calibration import answer_probes, measure_direction
@@ -129,6 +129,8 @@ class GradShield:
         examples, rejections, _ = tokenize_rows(
             source, self.loaded.tokenizer, **self.data.model_dump()
         )
+        for note in omission_notes(examples):
+            self.progress.say(note)
         with self.progress.track("Scoring rows", len(examples), "rows") as advance:
             scores = score_examples(
                 self.loaded,

@@ -9,6 +9,7 @@ from pydantic import BaseModel, ValidationError
 
 from gradshield.config import (
     DataSettings,
+    InputSettings,
     ModelSettings,
     RunConfig,
     ScoringSettings,
@@ -27,11 +28,11 @@ _OPTIONS = {"rule": "--threshold", "name": "--model"}
 """Options that are called otherwise than the field they set."""
 
 
-def build_config(data: Path, **options: Any) -> RunConfig:
+def build_config(data: str | Path, **options: Any) -> RunConfig:
     """Make the configuration of a run.
 
     Args:
-        data: The data file.
+        data: The input, as `open_source` takes it.
         options: `model`, `adapter`, `revision`, … as the commands name them.
 
     Raises:
@@ -40,12 +41,14 @@ def build_config(data: Path, **options: Any) -> RunConfig:
     return checked(
         RunConfig,
         data_path=str(data),
+        input={name: options.get(name) for name in InputSettings.model_fields},
         model=model_settings(**{name: options[name] for name in MODEL_OPTIONS}),
         data={name: options[name] for name in DataSettings.model_fields},
         scoring={name: options[name] for name in ScoringSettings.model_fields},
         threshold={name: options[name] for name in ThresholdSettings.model_fields},
         on_reject=options["on_reject"],
         action=options.get("action", "drop"),
+        shards=options.get("shards"),
         search=options.get("search"),
     )
 

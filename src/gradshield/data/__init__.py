@@ -2,12 +2,15 @@
 
 from gradshield.data.containers import CONTAINERS, Container, FileFacts, open_container
 from gradshield.data.conversation import Conversation, Message, Rejection
-from gradshield.data.errors import DataError
+from gradshield.data.errors import DataError, TemplateError
 from gradshield.data.formats import FORMATS, Format, FormatDetection, detect_format, format_named
 from gradshield.data.load import LoadedData, load_examples, tokenize_rows
+from gradshield.data.omissions import omission_notes
+from gradshield.data.opening import open_source
 from gradshield.data.preview import preview
 from gradshield.data.rows import SourceRow
-from gradshield.data.template import ChatTemplate, TemplateError
+from gradshield.data.source import DataSource
+from gradshield.data.template import ChatTemplate
 from gradshield.data.tokenization import (
     ResponseChoice,
     TokenizedExample,
@@ -21,6 +24,7 @@ __all__ = [
     "Container",
     "Conversation",
     "DataError",
+    "DataSource",
     "FileFacts",
     "Format",
     "FormatDetection",
@@ -34,7 +38,9 @@ __all__ = [
     "detect_format",
     "format_named",
     "load_examples",
+    "omission_notes",
     "open_container",
+    "open_source",
     "preview",
     "tokenize_conversation",
     "tokenize_rows",
