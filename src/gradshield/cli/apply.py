@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -10,9 +11,11 @@ from gradshield.cli import options as o
 from gradshield.cli.closing import show_closing
 from gradshield.cli.run_config import checked
 from gradshield.config import RunConfig
-from gradshield.run.apply import apply, check_input
+from gradshield.run.apply import apply, check_input, review_of
 from gradshield.run.folder import RunFolder
+from gradshield.run.overrides import read_exported, record_overrides
 from gradshield.run.summary import write_summary
+from gradshield.run.threshold import count_again
 
 
 def apply_command(
@@ -25,6 +28,19 @@ def apply_command(
         str | None,
         typer.Option(help=f"{o.ACTION_HELP} Default: what was chosen last."),
     ] = None,
+    overrides: Annotated[
+        Path | None,
+        typer.Option(
+            help=(
+                "overrides.json, exported from the report: what reviewers say of rows, against "
+                "or with the score. It is added to RUN/overrides.jsonl for good."
+            ),
+            show_default=False,
+        ),
+    ] = None,
+    reviewer: Annotated[
+        str | None, typer.Option(help="Name for the overrides in that file that have none.")
+    ] = None,
     show_text: o.ShowTextOption = False,
     json: o.JsonOption = False,
 ) -> None:
@@ -34,7 +50,10 @@ def apply_command(
     annotated.parquet, holds all rows with new columns. summary.md says which file to train on.
     It can be run again with another choice, in seconds and without the model.
 
-    Example: gradshield apply runs/train --action downweight
+    Rows that reviewers ruled on go where they said. Their word stays with the run: it is applied
+    again each time, whatever the threshold then, until it expires or is withdrawn.
+
+    Example: gradshield apply runs/train --overrides overrides.json
     """
     folder = RunFolder(run)
     config = folder.read_config()
@@ -43,6 +62,10 @@ def apply_command(
     config = checked(RunConfig, **{**config.model_dump(), **chosen})
     # Nothing is written for a choice that cannot be carried out.
     source = check_input(config, folder)
+    if overrides is not None:
+        reviewed = review_of(folder, source)
+        record_overrides(folder, read_exported(overrides, reviewed, reviewer), reviewed)
+    count_again(folder)
     if chosen:
         folder.write_config(config)
     write_summary(config, folder)

@@ -15,7 +15,7 @@ from rich.text import Text
 from gradshield.data import open_container
 from gradshield.run.folder import RunFolder
 from gradshield.run.proof import ProvenModel, read_proof
-from gradshield.run.summary import highest_rows, threshold_text
+from gradshield.run.summary import highest_rows, outcome_texts, review_text, threshold_text
 from gradshield.run.threshold import read_decision, read_scores
 
 SHOWN_CHARACTERS = 70
@@ -34,16 +34,19 @@ def show_closing(
         applied: Whether the data files are those of this decision, and so to be named.
     """
     decision = read_decision(folder)
-    lines = highest_rows(read_scores(folder))
+    table = read_scores(folder)
+    lines = highest_rows(table)
     if as_json:
         print(json.dumps(_as_json(folder, decision, applied), ensure_ascii=False))
         return
     console = Console(highlight=False)
     console.print(_counts(decision))
     console.print(Text(f"Why: {decision['reason']}"), soft_wrap=True)
+    if review := review_text(decision):
+        console.print(Text(review), soft_wrap=True)
     if proof := read_proof(folder):
         console.print(_proof(proof))
-    console.print(_highest(folder, lines, decision["threshold"], show_text))
+    console.print(_highest(folder, lines, outcome_texts(table, decision), show_text))
     if not show_text:
         console.print(Text("Row texts are blurred; --show-text shows them.", style="dim"))
     for label, path in _files(folder, applied):
@@ -94,7 +97,7 @@ def _proof(models: list[ProvenModel]) -> Table:
 
 
 def _highest(
-    folder: RunFolder, lines: list[dict[str, Any]], threshold: float, show_text: bool
+    folder: RunFolder, lines: list[dict[str, Any]], outcomes: dict[int, str], show_text: bool
 ) -> Table:
     texts = _row_texts(folder)
     table = Table(title="Highest scores", title_justify="left", expand=True)
@@ -110,7 +113,7 @@ def _highest(
             f"{line['fihs']:+.4f}",
             f"{line['loss']:.2f}",
             str(line["response_tokens"]),
-            "removed" if line["fihs"] >= threshold else "kept",
+            outcomes[line["row"]],
             Text(text if show_text else blur(text)),
         )
     return table

@@ -71,6 +71,16 @@ class RunFolder:
         return self.path / "decision.json"
 
     @property
+    def overrides(self) -> Path:
+        """What reviewers said about rows, one line an override; only ever appended to."""
+        return self.path / "overrides.jsonl"
+
+    @property
+    def outputs(self) -> Path:
+        """What the data files were written from, and their SHA-256."""
+        return self.path / "outputs.json"
+
+    @property
     def search(self) -> Path:
         """Folder of the search for the threshold: trials and trace."""
         return self.path / "search"
@@ -105,6 +115,17 @@ class RunFolder:
     def write_config(self, config: RunConfig) -> None:
         """Keep the resolved configuration."""
         write_text(self.config, yaml.safe_dump(config.model_dump(), sort_keys=False))
+
+    def read_identity(self) -> dict[str, Any]:
+        """What decides the scores of the run in this folder.
+
+        Raises:
+            UserError: There is no run in this folder.
+        """
+        identity = self._found_identity()
+        if identity is None:
+            raise UserError(f"{self.path} is no run folder (it has no provenance.json).")
+        return identity
 
     def claim(self, identity: Mapping[str, Any], record: Mapping[str, Any], *, force: bool) -> bool:
         """Take the folder for a run of these inputs.
@@ -151,6 +172,8 @@ class RunFolder:
             self.scores,
             self.rejections,
             self.decision,
+            self.overrides,
+            self.outputs,
             self.search,
             self.summary,
         ):

@@ -1,0 +1,72 @@
+"""The record of what `apply` wrote: from what, and the SHA-256 of each file."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any
+
+from gradshield.config import RunConfig
+from gradshield.data import open_container
+from gradshield.errors import UserError
+from gradshield.files import sha256_of
+from gradshield.run.folder import RunFolder, write_json
+from gradshield.run.overrides import Override
+from gradshield.run.provenance import versions
+
+PARTS = ("kept", "removed", "rejected")
+
+
+def output_paths(folder: RunFolder, source: Path) -> dict[str, Path]:
+    """Where the three data files of a run of `source` lie, whether they exist or not."""
+    suffix = open_container(source).suffix or "_rows"
+    return {name: folder.output(name, suffix) for name in PARTS}
+
+
+def record_outputs(
+    folder: RunFolder, source: Path, config: RunConfig, overrides: Mapping[int, Override]
+) -> None:
+    """Write `outputs.json`, once all data files are there.
+
+    Args:
+        folder: The run.
+        source: The input.
+        config: With what the files were written.
+        overrides: Those in effect, by row.
+    """
+    annotated = [folder.output("annotated", suffix) for suffix in (".jsonl", ".parquet")]
+    written = (*output_paths(folder, source).values(), *annotated)
+    write_json(
+        folder.outputs,
+        {
+            "written": datetime.now(timezone.utc).isoformat(timespec="seconds"),
+            "gradshield": versions()["gradshield"],
+            "on_reject": config.on_reject,
+            "action": config.action,
+            "overrides": {str(row): override.action for row, override in overrides.items()},
+            "scores_sha256": sha256_of(folder.scores),
+            "files": {path.name: sha256_of(path) for path in written if path.exists()},
+        },
+    )
+
+
+def withdraw_record(folder: RunFolder) -> None:
+    """Delete the record before the files change, so that it never tells of other files."""
+    folder.outputs.unlink(missing_ok=True)
+
+
+def read_outputs(folder: RunFolder) -> dict[str, Any]:
+    """Read `outputs.json`.
+
+    Raises:
+        UserError: There is none: the files were not written, or not all of them.
+    """
+    if not folder.outputs.is_file():
+        raise UserError(
+            f"{folder.path} has no outputs.json: its data files were not written to the end, or by "
+            "an earlier version. Run `gradshield apply` again."
+        )
+    content: dict[str, Any] = json.loads(folder.outputs.read_text(encoding="utf-8"))
+    return content
