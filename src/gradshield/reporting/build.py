@@ -149,7 +149,8 @@ def _run_record(run: RunContent, redact: bool) -> RunRecord:
     provenance, warning = run.provenance, run.engine.get("warning")
     identity = dict(provenance["identity"])
     if redact:
-        identity |= {name: WITHHELD for name in ("model", "adapter") if _is_path(identity.get(name))}
+        paths = [name for name in ("model", "adapter") if _is_path(identity.get(name))]
+        identity |= dict.fromkeys(paths, WITHHELD)
     return RunRecord(
         data=run.data_name if redact else run.config.data_path,
         data_sha256=identity.get("data_sha256", ""),

@@ -17,7 +17,7 @@ from gradshield.reporting.document import ReportRow
 from gradshield.reporting.pieces import TokenPieces
 from gradshield.scoring.engines.base import WINDOW
 
-LEVELS = 127
+LEVELS = 63
 """A token's contribution is stored as a whole number, this for the largest of its row."""
 
 ROWS_PER_BLOCK = 500
@@ -77,9 +77,7 @@ def detail_of(
     if conversation is None:
         turns = show_raw(row)
     else:
-        turns = show_conversation(
-            conversation, response, texts, truncated=bool(line["truncated"])
-        )
+        turns = show_conversation(conversation, response, texts, truncated=bool(line["truncated"]))
     shown, cut = cut_to(turns)
     largest = max(map(abs, contributions), default=0.0) if texts else 0.0
     levels = [round(LEVELS * value / largest) for value in contributions] if largest else []
@@ -147,7 +145,7 @@ def pack(
     room = most_bytes
     for block in _blocks(details):
         text = as_json(block)
-        packed = base64.b64encode(gzip.compress(text, 9, mtime=0)).decode("ascii")
+        packed = base64.b64encode(gzip.compress(text, 6, mtime=0)).decode("ascii")
         if not beside and len(packed) <= room:
             inside.append(packed)
             room -= len(packed)

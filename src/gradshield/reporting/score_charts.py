@@ -19,7 +19,7 @@ CURVE_POINTS = 240
 RUG_PLACES = 400
 """Removed rows nearer to each other than a pixel share a line of the rug."""
 
-WIDTH, HEIGHT = 820, 230
+WIDTH, HEIGHT = 1080, 260
 
 _AXIS = {
     "labelColor": "var(--ink-soft)",
@@ -75,7 +75,7 @@ def score_distribution(
     """
     edges = bin_edges(scores, threshold)
     x = {"type": "quantitative", "scale": {"domain": [float(edges[0]), float(edges[-1])]}}
-    axis = {"title": "FIHS (positive: pushes towards harm)", "axis": {"offset": 14, "grid": False}}
+    axis = {"title": "FIHS (positive: pushes towards harm)", "axis": {"offset": 14, "grid": False, "tickCount": 12}}
     rows = {"type": "quantitative", "title": "rows", "axis": {"tickCount": 5}}
     bars = {
         "data": {"values": _bars(scores, threshold, edges)},
@@ -84,11 +84,15 @@ def score_distribution(
             "x": {"field": "from", **x, **axis},
             "x2": {"field": "to"},
             "y": {"field": "rows", **rows},
+            "y2": {"datum": 0},
             "color": {
                 "field": "state",
                 "type": "nominal",
                 "legend": None,
-                "scale": {"domain": ["kept", "removed"], "range": ["var(--kept)", "var(--removed)"]},
+                "scale": {
+                    "domain": ["kept", "removed"],
+                    "range": ["var(--kept)", "var(--removed)"],
+                },
             },
         },
     }

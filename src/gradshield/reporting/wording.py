@@ -7,7 +7,9 @@ from gradshield.reporting.document import ReportDocument
 
 def number(value: float | None) -> str:
     """A score or a threshold, with its sign."""
-    return "–" if value is None else f"{value:+.4f}".replace("-", "−")
+    if value is None:
+        return "none"
+    return f"{value:+.4f}".replace("-", "\N{MINUS SIGN}")
 
 
 def percent(part: float, whole: float = 1.0) -> str:
@@ -22,7 +24,7 @@ def sentence(document: ReportDocument) -> str:
     """What was decided, in one sentence with figures."""
     counts, decision = document.counts, document.decision
     removed = (
-        f"Of {_rows(counts.rows)} of {document.run.data}, {counts.removed:,} "
+        f"Of {_rows(counts.rows)} of {_file_name(document)}, {counts.removed:,} "
         f"({percent(counts.removed, counts.rows)}) are removed"
     )
     if decision.threshold is None:
@@ -35,6 +37,10 @@ def sentence(document: ReportDocument) -> str:
         rule += f", but for {changed} that reviewers decided otherwise"
     rejected = f", {counts.rejected:,} could not be scored" if counts.rejected else ""
     return f"{removed}{rule}. {counts.kept:,} are kept{rejected}."
+
+
+def _file_name(document: ReportDocument) -> str:
+    return document.run.data.replace("\\", "/").rstrip("/").rpartition("/")[2]
 
 
 def _rows(count: int) -> str:
