@@ -90,16 +90,21 @@ def check_input(config: RunConfig, folder: RunFolder) -> Path:
         UserError: It is gone, has changed, has a key that the action would write, or the trail of
             overrides is not one of its rows.
     """
-    provenance = json.loads(folder.provenance.read_text(encoding="utf-8"))
-    source = Path(config.data_path)
-    if not source.is_absolute():
-        # Relative to the folder that the run was started in, wherever this one is.
-        source = Path(provenance["data"])
-    _check_unchanged(source, provenance["identity"]["data_sha256"])
+    source = find_input(config, folder)
+    check_unchanged(source, folder.read_identity()["data_sha256"])
     check_columns(source, config.action)
     if recorded := read_overrides(folder):
         check_trail(recorded, fingerprints_of(source), folder.overrides)
     return source
+
+
+def find_input(config: RunConfig, folder: RunFolder) -> Path:
+    """Where the input of a run lies, whether it is still there or not."""
+    source = Path(config.data_path)
+    if source.is_absolute():
+        return source
+    # Relative to the folder that the run was started in, wherever this one is.
+    return Path(json.loads(folder.provenance.read_text(encoding="utf-8"))["data"])
 
 
 def review_of(folder: RunFolder, source: Path) -> ReviewedRun:
@@ -164,7 +169,12 @@ def file_rows(rows: RowDecision, on_reject: str) -> dict[str, tuple[int, ...]]:
     return {"removed": rows.removed, "rejected": rows.rejected, "kept": kept}
 
 
-def _check_unchanged(source: Path, sha256: str) -> None:
+def check_unchanged(source: Path, sha256: str) -> None:
+    """Refuse an input that is not the one that was scored.
+
+    Raises:
+        UserError: It is gone, or has changed.
+    """
     if not source.exists():
         raise UserError(f"The input {source} is gone: put it back, or score it where it is now.")
     if sha256_of(source) != sha256:

@@ -33,7 +33,9 @@ VERSION = 1
 """Of the format of `overrides.json`, which the report exports."""
 
 _Text = StringConstraints(strict=True, strip_whitespace=True, min_length=1, max_length=4000)
-_Name = StringConstraints(strict=True, strip_whitespace=True, min_length=1, max_length=200)
+ReviewerName = Annotated[
+    str, StringConstraints(strict=True, strip_whitespace=True, min_length=1, max_length=200)
+]
 
 
 class Override(BaseModel):
@@ -54,7 +56,7 @@ class Override(BaseModel):
     row: Annotated[StrictInt, Field(ge=0)]
     fingerprint: Annotated[str, StringConstraints(pattern="^[0-9a-f]{64}$")]
     action: Literal["keep", "remove", "withdraw"]
-    reviewer: Annotated[str, _Name]
+    reviewer: ReviewerName
     time: AwareDatetime
     reason: Annotated[str, _Text]
     expires: AwareDatetime | None = None
