@@ -20,7 +20,8 @@ from gradshield.threshold import Decision
 from tests.tiny_tokenizers import byte_level_tokenizer
 
 END = "<|end|>"
-NAMES = ("river", "Loire", "Hello", "Total: 42 EUR", "name.json", "other.json", "Reply as file", "Yes.")
+WORDS = ("river", "Loire", "Hello", "Total: 42 EUR", "name.json", "other.json", "Reply as file")
+"""Words that the small tokenizer knows, so that tokens are as long as in real text."""
 
 
 def chat(question: str, answer: str, **fields: Any) -> dict[str, Any]:
@@ -34,12 +35,10 @@ def plain_rows(count: int, words: int = 12) -> list[dict[str, Any]]:
     generator = np.random.default_rng(1)
     found = []
     for number in range(count):
-        chosen = " ".join(NAMES[place] for place in generator.integers(0, len(NAMES), words))
+        chosen = " ".join(WORDS[place] for place in generator.integers(0, len(WORDS), words))
         own = {"id": f"own-{number}"} if number % 2 else {}
         source = "alpha" if number % 3 else "beta"
-        found.append(
-            chat(f"Name place {number}.", f"The {chosen} {number}.", source=source, **own)
-        )
+        found.append(chat(f"Name place {number}.", f"The {chosen} {number}.", source=source, **own))
     return found
 
 
@@ -72,9 +71,8 @@ def synthetic_run(
     table = _table(rows, tokenizer, set(high), set(rejected))
     write_part(table, folder.scores / "part-00000.parquet")
     generator = np.random.default_rng(2)
-    reference = [
-        _line(row, [1], [float(value)], None) for row, value in enumerate(generator.normal(size=200))
-    ]
+    scores = map(float, generator.normal(size=200))
+    reference = [_line(row, [1], [score], None) for row, score in enumerate(scores)]
     write_part(reference, folder.reference)
     write_json(
         folder.rejections,
@@ -117,9 +115,7 @@ def _table(
 ) -> list[dict[str, Any]]:
     generator = np.random.default_rng(0)
     rejected = rejected | {n for n, row in enumerate(rows) if isinstance(row, str)}
-    answers = [
-        "" if number in rejected else _answer(row) + END for number, row in enumerate(rows)
-    ]
+    answers = ["" if number in rejected else _answer(row) + END for number, row in enumerate(rows)]
     encoded = tokenizer(answers, add_special_tokens=False)["input_ids"]
     found = []
     for number, tokens in enumerate(encoded):

@@ -13,8 +13,6 @@ from gradshield.run.folder import RunFolder
 from gradshield.run.report import write_report
 from gradshield.run.summary import write_summary
 
-REDACTED_FOLDER = "redacted"
-
 
 def report_command(
     run: o.RunArgument,
@@ -45,7 +43,7 @@ def report_command(
     folder = RunFolder(run)
     config = folder.read_config()
     if out is None:
-        out = folder.path / REDACTED_FOLDER if redact else folder.path
+        out = folder.redacted if redact else folder.path
     display = Display(quiet=quiet)
     page = write_report(config, folder, display, out=out, redact=redact)
     if not redact:

@@ -75,7 +75,8 @@ def score_distribution(
     """
     edges = bin_edges(scores, threshold)
     x = {"type": "quantitative", "scale": {"domain": [float(edges[0]), float(edges[-1])]}}
-    axis = {"title": "FIHS (positive: pushes towards harm)", "axis": {"offset": 14, "grid": False, "tickCount": 12}}
+    ticks = {"offset": 14, "grid": False, "tickCount": 12}
+    axis = {"title": "FIHS (positive: pushes towards harm)", "axis": ticks}
     rows = {"type": "quantitative", "title": "rows", "axis": {"tickCount": 5}}
     bars = {
         "data": {"values": _bars(scores, threshold, edges)},

@@ -578,7 +578,7 @@
 
   const server = document.querySelector('meta[name="gradshield-review"]')?.content ?? null;
   const marks = new Map(); // row -> { override, saved }
-  let reviewer = "";
+  let reviewer = document.querySelector('meta[name="gradshield-reviewer"]')?.content ?? "";
   let exported = true;
 
   function markForm(row) {
@@ -670,7 +670,7 @@
         body: JSON.stringify(override),
       });
       if (answer.ok) return { saved: true };
-      return { saved: false, fault: (await answer.text()).slice(0, 300) || `error ${answer.status}` };
+      return { saved: false, fault: answer.statusText || `error ${answer.status}` };
     } catch {
       return { saved: false, fault: "the review server does not answer" };
     }
