@@ -135,14 +135,12 @@ def shading_scale(lines: Iterable[Mapping[str, Any]]) -> float:
     return float(np.quantile(np.abs(np.concatenate(contributions)), 0.99)) or 1.0
 
 
-def pack(
-    details: Iterable[Detail], *, scale: float = 1.0, most_bytes: int = MOST_PACKED_BYTES
-) -> PackedDetails:
+def pack(details: Iterable[Detail], *, scale: float = 1.0) -> PackedDetails:
     """Put rows into the page as long as there is room, and the others into files beside it."""
     inside: list[str] = []
     beside: list[str] = []
     beside_rows: list[tuple[int, ...]] = []
-    room = most_bytes
+    room = MOST_PACKED_BYTES
     for block in _blocks(details):
         text = as_json(block)
         packed = base64.b64encode(gzip.compress(text, 6, mtime=0)).decode("ascii")

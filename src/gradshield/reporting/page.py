@@ -133,7 +133,7 @@ def _environment() -> Environment:
 
 @cache
 def _asset(name: str) -> str:
-    text = files("gradshield.reporting").joinpath("templates", name).read_text(encoding="utf-8")
+    text = (files("gradshield.reporting") / "templates" / name).read_text(encoding="utf-8")
     # The hash is taken of what the browser reads, which ends lines by a line feed alone.
     return "\n" + text.replace("\r\n", "\n")
 

@@ -82,7 +82,7 @@ def write_report(
         The page.
 
     Raises:
-        UserError: There are no scores or no decision, or the charts cannot be drawn.
+        UserError: There are no scores or no decision.
     """
     progress, out = progress or Silent(), out or folder.path
     rows, notes = _source_rows(config, folder)
@@ -284,7 +284,6 @@ def _trace_points(document: ReportDocument) -> list[dict[str, Any]]:
 def _shares(document: ReportDocument) -> list[dict[str, Any]]:
     found = []
     for model in document.models:
-        name = f"finetuned on {model.name}"
         complied = (model.test_asr, model.test_asr_low, model.test_asr_high)
         refused = (model.over_refusal, model.over_refusal_low, model.over_refusal_high)
         for measure, (value, low, high) in (
@@ -292,7 +291,7 @@ def _shares(document: ReportDocument) -> list[dict[str, Any]]:
             ("ordinary prompts refused", refused),
         ):
             found.append(
-                {"model": name, "measure": measure, "value": value, "low": low, "high": high}
+                {"model": model.name, "measure": measure, "value": value, "low": low, "high": high}
             )
     return found
 
