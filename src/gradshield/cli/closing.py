@@ -13,6 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from gradshield.data import open_container
+from gradshield.printable import printable
 from gradshield.run.folder import RunFolder
 from gradshield.run.proof import ProvenModel, read_proof
 from gradshield.run.summary import highest_rows, outcome_texts, review_text, threshold_text
@@ -131,15 +132,10 @@ def _row_texts(folder: RunFolder) -> dict[int, str]:
         return {}
     rows = open_container(source).read(source)
     return {
-        row.position: _printable(" ".join(_strings(row.value).split())[:SHOWN_CHARACTERS])
+        row.position: printable(" ".join(_strings(row.value).split())[:SHOWN_CHARACTERS])
         for row in rows
         if row.value is not None
     }
-
-
-def _printable(text: str) -> str:
-    """Text that a terminal can show and that cannot steer it."""
-    return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in text)
 
 
 def _strings(value: Any) -> str:
