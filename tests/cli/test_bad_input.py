@@ -236,7 +236,7 @@ def test_each_row_is_accounted_for(kind: Kind, model_folder: Path, tmp_path: Pat
 
 def _check_readable(outcome: Outcome, folder: Path) -> None:
     """What people read is short and holds nothing of the data's that a terminal would obey."""
-    summary = (folder / "summary.md").read_text("utf-8")
+    summary = (folder / "report.md").read_text("utf-8")
     for text in (outcome.out, outcome.err, summary):
         assert not set(text) & {"\0", "\x07", "\x1b"}
         assert max(map(len, text.splitlines())) < 4 * SHOWN_CHARACTERS

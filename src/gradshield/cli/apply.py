@@ -9,11 +9,13 @@ import typer
 
 from gradshield.cli import options as o
 from gradshield.cli.closing import show_closing
+from gradshield.cli.display import Display
 from gradshield.cli.run_config import checked
 from gradshield.config import RunConfig
 from gradshield.run.apply import apply, check_input, review_of
 from gradshield.run.folder import RunFolder
 from gradshield.run.overrides import read_exported, record_overrides
+from gradshield.run.report import write_report
 from gradshield.run.summary import write_summary
 from gradshield.run.threshold import count_again
 
@@ -47,7 +49,7 @@ def apply_command(
     """Write kept, removed and rejected rows by the decision in RUN.
 
     With --action annotate or downweight nothing is lost: one more file, annotated.jsonl or
-    annotated.parquet, holds all rows with new columns. summary.md says which file to train on.
+    annotated.parquet, holds all rows with new columns. report.md says which file to train on.
     It can be run again with another choice, in seconds and without the model.
 
     Rows that reviewers ruled on go where they said. Their word stays with the run: it is applied
@@ -69,5 +71,6 @@ def apply_command(
     if chosen:
         folder.write_config(config)
     write_summary(config, folder)
+    write_report(config, folder, Display(quiet=True))
     apply(config, folder, source)
     show_closing(folder, as_json=json, show_text=show_text)

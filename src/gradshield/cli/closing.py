@@ -155,6 +155,6 @@ def _files(folder: RunFolder, applied: bool) -> list[tuple[str, Path]]:
         for name in ("kept", "removed", "rejected", "annotated")
         if applied
     ]
-    found += [("Summary", folder.summary), ("Decision", folder.decision), ("Scores", folder.scores)]
-    found += [("Search", folder.trace)]
+    found += [("Report", folder.page), ("Summary", folder.summary), ("Decision", folder.decision)]
+    found += [("Scores", folder.scores), ("Search", folder.trace)]
     return [(label, path) for label, path in found if path is not None and path.exists()]

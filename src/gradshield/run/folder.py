@@ -18,6 +18,9 @@ from gradshield.config import RunConfig
 from gradshield.errors import UserError
 from gradshield.files import write_text
 
+BESIDE_THE_PAGE = ("report_rows", "report.json", "report.sarif", "data_card.md")
+"""Rows that did not fit into the report, and its forms for programs and for publishing."""
+
 
 @dataclass(frozen=True)
 class RunFolder:
@@ -92,8 +95,18 @@ class RunFolder:
 
     @property
     def summary(self) -> Path:
-        """The run in words and figures, Markdown."""
-        return self.path / "summary.md"
+        """The run in words and figures, Markdown: for a pull request."""
+        return self.path / "report.md"
+
+    @property
+    def page(self) -> Path:
+        """The report, to be opened in a browser."""
+        return self.path / "report.html"
+
+    @property
+    def redacted(self) -> Path:
+        """Folder of the report without texts."""
+        return self.path / "redacted"
 
     def output(self, name: str, suffix: str) -> Path:
         """A data file of rows: `kept`, `removed` or `rejected`, or `annotated` with new columns."""
@@ -176,6 +189,9 @@ class RunFolder:
             self.outputs,
             self.search,
             self.summary,
+            self.page,
+            self.redacted,
+            *(self.path / name for name in BESIDE_THE_PAGE),
         ):
             _delete(path)
 

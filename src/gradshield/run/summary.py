@@ -33,7 +33,7 @@ def highest_rows(lines: list[dict[str, Any]], count: int = HIGHEST_ROWS) -> list
 
 
 def write_summary(config: RunConfig, folder: RunFolder) -> None:
-    """Write `summary.md`: what was decided and why, the highest rows, what made the run."""
+    """Write `report.md`: what was decided and why, the highest rows, what made the run."""
     decision = read_decision(folder)
     lines = read_scores(folder)
     provenance = json.loads(folder.provenance.read_text(encoding="utf-8"))

@@ -1,0 +1,309 @@
+"""The step `report`: what a run decided and why, as files for people and for programs."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from gradshield.config import RunConfig
+from gradshield.data import (
+    Conversation,
+    DataError,
+    SourceRow,
+    detect_format,
+    format_named,
+    open_container,
+)
+from gradshield.errors import UserError
+from gradshield.files import sha256_of, write_text, written_whole
+from gradshield.models.load import load_tokenizer
+from gradshield.progress import Progress, Silent
+from gradshield.reporting.build import RowPlace, RunContent, build_document
+from gradshield.reporting.data_card import data_card
+from gradshield.reporting.densities import fitted_densities
+from gradshield.reporting.details import (
+    Detail,
+    PackedDetails,
+    conversation_of,
+    detail_of,
+    in_order_of_interest,
+    pack,
+    shading_scale,
+)
+from gradshield.reporting.document import MeasuredModel, Override, ReportDocument, report_json
+from gradshield.reporting.page import ROWS_FOLDER, Charts, beside_names, render_page
+from gradshield.reporting.pieces import TokenPieces
+from gradshield.reporting.sarif import sarif_log
+from gradshield.reporting.score_charts import (
+    CURVE_POINTS,
+    draw,
+    score_distribution,
+    shares_with_intervals,
+    themed_trace,
+)
+from gradshield.run.fingerprints import row_fingerprint, run_fingerprint
+from gradshield.run.folder import RunFolder
+from gradshield.run.overrides import in_effect, read_overrides
+from gradshield.run.proof import read_proof
+from gradshield.run.provenance import tokenizer_sha256
+from gradshield.run.threshold import read_decision, read_reference, read_scores
+
+SOURCE_FIELDS = ("source", "dataset", "subset", "shard", "file")
+"""Fields of a row that tell where it came from; the first that is a short text counts."""
+LONGEST_SOURCE = 80
+
+
+def write_report(
+    config: RunConfig,
+    folder: RunFolder,
+    progress: Progress | None = None,
+    *,
+    out: Path | None = None,
+    redact: bool = False,
+) -> Path:
+    """Write the report of a run: `report.html`, `report.json`, `report.sarif`, `data_card.md`.
+
+    The input and the tokenizer are read again, and neither must have changed; without the one the
+    page has no texts, without the other no shades, and says so. No weights are loaded.
+
+    Args:
+        config: The configuration of the run.
+        folder: The run, scored and decided.
+        progress: Told what the report lacks.
+        out: Folder to write to; the run folder if None.
+        redact: Leave out every text of the data.
+
+    Returns:
+        The page.
+
+    Raises:
+        UserError: There are no scores or no decision, or the charts cannot be drawn.
+    """
+    progress, out = progress or Silent(), out or folder.path
+    rows, notes = _source_rows(config, folder)
+    lines = read_scores(folder)
+    run = _run_content(config, folder, lines, rows)
+    document = build_document(run, redact=redact)
+    details = PackedDetails()
+    if redact:
+        notes = ["This report was made to be shared: it holds no text of the rows."]
+    elif rows:
+        pieces, missing = _pieces(config, folder, progress)
+        notes += missing
+        details = _details(config, document, rows, lines, pieces)
+    for note in notes if not redact else ():
+        progress.say(note)
+    page = render_page(
+        document,
+        details,
+        _charts(folder, document),
+        reviewable=bool(rows) and not redact,
+        notes=tuple(notes),
+    )
+    _write_rows(out, details)
+    write_text(out / "report.json", report_json(document))
+    write_text(out / "report.sarif", sarif_log(document))
+    write_text(out / "data_card.md", data_card(document))
+    write_text(out / "report.html", page)
+    return out / "report.html"
+
+
+def _source_rows(config: RunConfig, folder: RunFolder) -> tuple[list[SourceRow], list[str]]:
+    """The rows of the input, or none and why."""
+    provenance = json.loads(folder.provenance.read_text(encoding="utf-8"))
+    source = Path(config.data_path)
+    if not source.is_absolute():
+        source = Path(provenance.get("data", source))
+    if not source.exists():
+        return [], [f"The input {source} is gone, so there is no text of the rows in the report."]
+    if sha256_of(source) != provenance["identity"]["data_sha256"]:
+        return [], [
+            f"The input {source} has changed since it was scored, so there is no text of the rows "
+            "in the report: it could be another than the one that was scored."
+        ]
+    try:
+        return open_container(source).read(source), []
+    except DataError as fault:
+        return [], [f"The input cannot be read ({fault}): the report has no text of the rows."]
+
+
+def _pieces(
+    config: RunConfig, folder: RunFolder, progress: Progress
+) -> tuple[TokenPieces | None, list[str]]:
+    """The pieces of the tokenizer that scored, or None and why."""
+    settings = config.model
+    expected = folder.read_identity().get("tokenizer_sha256")
+    try:
+        tokenizer = load_tokenizer(
+            settings.name,
+            revision=settings.revision,
+            trust_remote_code=settings.trust_remote_code,
+            say=progress.say,
+        )
+    except UserError as fault:
+        return None, [f"The tokenizer cannot be read, so no token is shaded: {fault}"]
+    if expected is not None and tokenizer_sha256(tokenizer) != expected:
+        return None, [
+            f"The tokenizer of {settings.name} is not the one that scored, so no token is shaded."
+        ]
+    return TokenPieces(tokenizer), []
+
+
+def _run_content(
+    config: RunConfig,
+    folder: RunFolder,
+    lines: Sequence[dict[str, Any]],
+    rows: Sequence[SourceRow],
+) -> RunContent:
+    decision = read_decision(folder)
+    trace = json.loads(folder.trace.read_text(encoding="utf-8")) if folder.trace.is_file() else None
+    identity = folder.read_identity()
+    return RunContent(
+        config=config,
+        lines=lines,
+        decision=decision,
+        provenance=json.loads(folder.provenance.read_text(encoding="utf-8")),
+        fingerprint=run_fingerprint(identity),
+        data_name=Path(config.data_path).name,
+        places={row.position: _place(row) for row in rows},
+        overrides=_overrides(folder),
+        engine=json.loads(folder.engine.read_text("utf-8")) if folder.engine.is_file() else {},
+        models=[_measured(model) for model in read_proof(folder)],
+        trace=trace,
+    )
+
+
+def _place(row: SourceRow) -> RowPlace:
+    values = [(row.value or {}).get(name) for name in SOURCE_FIELDS]
+    texts = (v for v in values if isinstance(v, str) and 0 < len(v) <= LONGEST_SOURCE)
+    source = next(texts, None)
+    if source is not None:
+        # Half of a surrogate pair has no UTF-8 form.
+        source = source.encode("utf-8", "backslashreplace").decode("utf-8")
+    return RowPlace(row.line, source, row_fingerprint(row))
+
+
+def _overrides(folder: RunFolder) -> dict[int, Override]:
+    found = {}
+    for row, recorded in in_effect(read_overrides(folder)).items():
+        time = recorded.time.isoformat(timespec="seconds").replace("+00:00", "Z")
+        assert recorded.action != "withdraw"  # those are not in effect
+        found[row] = Override(
+            action=recorded.action, reviewer=recorded.reviewer, time=time, reason=recorded.reason
+        )
+    return found
+
+
+def _measured(model: Any) -> MeasuredModel:
+    return MeasuredModel(
+        name=model.name,
+        rows=model.rows,
+        validation_asr=model.validation_asr,
+        test_asr=model.test_asr,
+        test_asr_low=model.test_interval.low,
+        test_asr_high=model.test_interval.high,
+        over_refusal=model.over_refusal,
+        over_refusal_low=model.over_refusal_interval.low,
+        over_refusal_high=model.over_refusal_interval.high,
+        utility=model.utility,
+    )
+
+
+def _details(
+    config: RunConfig,
+    document: ReportDocument,
+    rows: Sequence[SourceRow],
+    lines: Sequence[dict[str, Any]],
+    pieces: TokenPieces | None,
+) -> PackedDetails:
+    read = _reader(config, rows)
+    by_row = {line["row"]: line for line in lines}
+    fingerprints = {row.row: row.fingerprint or "" for row in document.rows}
+
+    def made() -> Iterator[Detail]:
+        for row in in_order_of_interest(document.rows):
+            yield detail_of(
+                rows[row],
+                by_row[row],
+                fingerprints[row],
+                conversation=conversation_of(rows[row], read),
+                response=config.data.response,
+                reduction=config.scoring.reduction,
+                pieces=pieces,
+            )
+
+    return pack(made(), scale=shading_scale(lines))
+
+
+def _reader(
+    config: RunConfig, rows: Sequence[SourceRow]
+) -> Callable[[dict[str, Any]], Conversation]:
+    if config.data.format == "auto":
+        return detect_format(rows).to_conversation
+    return format_named(config.data.format).to_conversation
+
+
+def _charts(folder: RunFolder, document: ReportDocument) -> Charts:
+    scores = np.array([row.fihs for row in document.rows if row.fihs is not None])
+    decision = read_decision(folder)
+    found = Charts()
+    if scores.size:
+        grid = np.linspace(float(scores.min()), float(scores.max()), CURVE_POINTS)
+        densities = fitted_densities(decision, read_reference(folder), grid)
+        chart = score_distribution(scores, decision["threshold"], densities, grid)
+        found = Charts(
+            scores=draw(chart, "Histogram of the scores, with the threshold and removed rows"),
+            groups=tuple(densities),
+        )
+    search = document.search
+    return Charts(
+        scores=found.scores,
+        groups=found.groups,
+        search=None
+        if search is None
+        else draw(themed_trace(_trace_points(document), search.target), "Points of the search"),
+        models=draw(shares_with_intervals(_shares(document)), "Safety before and after")
+        if document.models
+        else None,
+    )
+
+
+def _trace_points(document: ReportDocument) -> list[dict[str, Any]]:
+    points = document.search.points if document.search is not None else ()
+    return [
+        {**point.model_dump(), "interval": {"low": point.low, "high": point.high}}
+        for point in points
+    ]
+
+
+def _shares(document: ReportDocument) -> list[dict[str, Any]]:
+    found = []
+    for model in document.models:
+        name = f"finetuned on {model.name}"
+        complied = (model.test_asr, model.test_asr_low, model.test_asr_high)
+        refused = (model.over_refusal, model.over_refusal_low, model.over_refusal_high)
+        for measure, (value, low, high) in (
+            ("harmful prompts complied with", complied),
+            ("ordinary prompts refused", refused),
+        ):
+            found.append(
+                {"model": name, "measure": measure, "value": value, "low": low, "high": high}
+            )
+    return found
+
+
+def _write_rows(out: Path, details: PackedDetails) -> None:
+    """Write the files beside the page; where none are needed, take away those of before."""
+    target = out / ROWS_FOLDER
+    if not details.beside:
+        shutil.rmtree(target, ignore_errors=True)
+        return
+    with written_whole(target) as draft:
+        draft.mkdir()
+        for name, text in zip(beside_names(details), details.beside, strict=True):
+            (draft / name).write_text(text, encoding="utf-8")
