@@ -11,6 +11,11 @@ def printable(text: str) -> str:
     return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in text)
 
 
+def printable_lines(text: str) -> str:
+    """Text that cannot steer a terminal, with its lines; a tab is four spaces."""
+    return "\n".join(printable(line) for line in text.replace("\t", "    ").split("\n"))
+
+
 def one_line(text: str, most: int = SHOWN_CHARACTERS) -> str:
     """Text on one line, cut to `most` characters, that cannot steer a terminal."""
     shown = printable(" ".join(text[: 2 * most].split()))

@@ -26,6 +26,7 @@ from gradshield.cli.finetune import finetune_command
 from gradshield.cli.report import report_command
 from gradshield.cli.review import review_command
 from gradshield.cli.score import score_command
+from gradshield.cli.show import show_command
 from gradshield.cli.threshold import threshold_command
 from gradshield.cli.verify import verify_command
 from gradshield.errors import UserError
@@ -66,6 +67,7 @@ _COMMANDS: dict[str, Callable[..., Any]] = {
     "score": score_command,
     "threshold": threshold_command,
     "apply": apply_command,
+    "show": show_command,
     "review": review_command,
     "report": report_command,
     "verify": verify_command,
