@@ -193,7 +193,7 @@ def test_show_text_shows_them(finished: FinishedRun, model_folder: Path) -> None
 
 def test_no_row_text_is_written_beside_the_data_files(finished: FinishedRun) -> None:
     for name in TEXTLESS:
-        assert "river" not in (finished.folder / name).read_text(encoding="utf-8")
+        assert "Name river" not in (finished.folder / name).read_text(encoding="utf-8")
 
 
 def test_json_prints_one_object_and_nothing_else(

@@ -124,7 +124,7 @@ def _table(
             found.append(rejected_line(number, own, "empty_response: turn 2 has no text"))
             continue
         tokens = tokens[:2048]
-        parts = generator.normal(scale=0.6 / np.sqrt(len(tokens)), size=len(tokens))
+        parts = generator.normal(scale=0.4 / np.sqrt(len(tokens)), size=len(tokens))
         if number in high:
             start = len(tokens) // 3
             length = min(8, len(tokens) - start)

@@ -82,7 +82,7 @@ def _split_at_answers(
             return None
         spans.append(span)
     # What stands before the first answer, such as the tag of a reasoning block, goes with it.
-    starts = [*accumulate(map(len, pieces), initial=0)][:-1]
+    starts = list(accumulate(map(len, pieces), initial=0))
     firsts = [0, *(bisect_right(starts, start) - 1 for start, _ in spans[1:]), len(pieces)]
     return [
         (pieces[first:following], answer[end - start :])

@@ -18,7 +18,7 @@ from markupsafe import Markup
 
 from gradshield.reporting.details import LEVELS, PackedDetails, as_json
 from gradshield.reporting.document import ReportDocument
-from gradshield.reporting.wording import number, percent, sentence
+from gradshield.reporting.wording import file_name, number, percent, sentence, visible
 
 REVIEW_MARKER = "<!-- gradshield:review -->"
 """`gradshield review` puts its own element here; see docs/report.md."""
@@ -67,6 +67,7 @@ def render_page(
     template = _environment().get_template("report.html.j2")
     return template.render(
         report=document,
+        name=file_name(document),
         title=sentence(document),
         policy=content_policy(script, style),
         marker=Markup(REVIEW_MARKER),
@@ -126,7 +127,7 @@ def _environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters.update(number=number, percent=percent)
+    environment.filters.update(number=number, percent=percent, visible=visible)
     return environment
 
 

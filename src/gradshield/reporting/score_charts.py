@@ -6,6 +6,7 @@ Colours are the page's custom properties, so that a drawing follows its light an
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -58,8 +59,17 @@ def draw(chart: Chart, label: str) -> str:
     svg: str = vl_convert.vegalite_to_svg({**chart, "background": None, "config": _THEME})
     for colour, themed in _THEMED_COLOURS.items():
         svg = svg.replace(f'"{colour}"', f'"{themed}"')
+    svg = _own_clip_names(svg, "".join(filter(str.isalpha, label)))
     # One picture with a name for a screen reader, instead of a tree of unnamed marks.
     return svg.replace("<svg ", f'<svg role="img" aria-label="{label}" ', 1)
+
+
+def _own_clip_names(svg: str, stem: str) -> str:
+    """Names of clip paths that no other drawing of the page has, and the same in every run."""
+    for place, name in enumerate(dict.fromkeys(re.findall(r'id="(clip\d+)"', svg))):
+        for old in (f'id="{name}"', f"url(#{name})"):
+            svg = svg.replace(old, old.replace(name, f"{stem}-{place}"))
+    return svg
 
 
 def score_distribution(

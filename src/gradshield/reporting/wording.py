@@ -24,7 +24,7 @@ def sentence(document: ReportDocument) -> str:
     """What was decided, in one sentence with figures."""
     counts, decision = document.counts, document.decision
     removed = (
-        f"Of {_rows(counts.rows)} of {_file_name(document)}, {counts.removed:,} "
+        f"Of {_rows(counts.rows)} of {file_name(document)}, {counts.removed:,} "
         f"({percent(counts.removed, counts.rows)}) are removed"
     )
     if decision.threshold is None:
@@ -39,9 +39,15 @@ def sentence(document: ReportDocument) -> str:
     return f"{removed}{rule}. {counts.kept:,} are kept{rejected}."
 
 
-def _file_name(document: ReportDocument) -> str:
+def file_name(document: ReportDocument) -> str:
+    """Name of the data file without its folder."""
     return document.run.data.replace("\\", "/").rstrip("/").rpartition("/")[2]
 
 
 def _rows(count: int) -> str:
     return "1 row" if count == 1 else f"{count:,} rows"
+
+
+def visible(text: str) -> str:
+    """Text with characters that cannot be seen, or that turn the direction, by their names."""
+    return "".join(c if c.isprintable() else f"U+{ord(c):04X}" for c in text)

@@ -88,6 +88,9 @@
     return element;
   }
 
+  /** The same where only plain text can stand. */
+  const plain = (text) => putText(make("span"), text).textContent;
+
   const isOpen = (row) => revealed || shownRows.has(row);
   const one = (text) => text.replace(/\s+/gu, " ");
 
@@ -173,6 +176,7 @@
     view.rows = inOrder(found).slice(0, MOST_LISTED);
     if (!view.rows.includes(view.selected)) view.selected = view.rows[0] ?? null;
     tellStatus(found.length);
+    body.replaceChildren(); // lines far down would keep the table scrolled to where none are now
     body.style.height = `${view.rows.length * ROW_HEIGHT}px`;
     grid.setAttribute("aria-rowcount", String(view.rows.length + 1));
     draw();
@@ -608,6 +612,7 @@
         said.textContent = server ? "Saving…" : "";
         await mark(row, action, reason);
         said.textContent = markText(row);
+        undo.hidden = false;
         panel.querySelector(".badge").replaceWith(badge(row));
       });
       return button;
@@ -710,7 +715,7 @@
     if (!manySources) return;
     grid.classList.add("sources");
     data.sources.forEach((source, index) => {
-      byId("source").append(make("option", { value: index, textContent: one(source).slice(0, 80) }));
+      byId("source").append(make("option", { value: index, textContent: plain(one(source)) }));
     });
   }
 
