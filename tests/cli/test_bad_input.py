@@ -31,8 +31,8 @@ from hypothesis import strategies as st
 from gradshield.data import TokenizedExample, load_examples, open_container
 from gradshield.data.containers.text import MOST_NESTING
 from gradshield.errors import UserError
+from gradshield.printable import SHOWN_CHARACTERS
 from gradshield.run import score as score_step
-from gradshield.run.summary import SHOWN_CHARACTERS
 from gradshield.scoring.engines import ExampleScore
 from gradshield.threshold import Decision
 from tests.cli.command_line import Outcome, gradshield

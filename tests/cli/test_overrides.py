@@ -7,9 +7,17 @@ from pathlib import Path
 
 import pytest
 
+from gradshield.cli import apply, threshold
 from gradshield.run.folder import RunFolder
 from tests.cli.command_line import gradshield
 from tests.run.run_folders import exported, made_run, mark, positions
+
+
+@pytest.fixture(autouse=True)
+def _no_report(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The report has its own tests, and takes longer than all of these."""
+    for command in (apply, threshold):
+        monkeypatch.setattr(command, "write_report", lambda *anything: None)
 
 
 @pytest.fixture

@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from gradshield.reporting.page import REVIEW_MARKER as MARKER
 from gradshield.run.folder import RunFolder
-from gradshield.run.review import MARKER, ReviewServer
+from gradshield.run.review import ReviewServer
 from tests.cli.command_line import gradshield
 from tests.run.run_folders import made_run, mark
 

@@ -19,6 +19,7 @@ from gradshield.run.folder import RunFolder
 from gradshield.run.overrides import (
     Override,
     in_effect,
+    not_recorded,
     read_exported,
     read_overrides,
     record_overrides,
@@ -34,7 +35,8 @@ def folder(tmp_path: Path) -> RunFolder:
 
 def _record(folder: RunFolder, *marks: dict[str, Any]) -> None:
     run = review_of(folder, folder.path.parent / "data.jsonl")
-    record_overrides(folder, read_exported(exported(folder, marks), run), run)
+    read = read_exported(exported(folder, marks), run)
+    record_overrides(folder, not_recorded(folder, read), run)
 
 
 def test_what_is_recorded_tells_all(folder: RunFolder) -> None:

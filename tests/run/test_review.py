@@ -12,9 +12,10 @@ from typing import Any
 import pytest
 
 from gradshield.errors import UserError
+from gradshield.reporting.page import REVIEW_MARKER as MARKER
 from gradshield.run.folder import RunFolder
-from gradshield.run.overrides import read_overrides
-from gradshield.run.review import MARKER, MOST_BODY, ReviewServer, open_site
+from gradshield.run.overrides import in_effect, read_overrides
+from gradshield.run.review import MOST_BODY, ReviewServer, open_site
 from tests.run.run_folders import made_run, mark
 
 PAGE = f"<!doctype html><html><head><meta charset=utf-8>{MARKER}<title>R</title></head></html>"
@@ -96,6 +97,25 @@ def test_a_mark_is_saved_at_once(server: ReviewServer, folder: RunFolder) -> Non
         (4, "keep", "Ada"),
         (4, "withdraw", "Ada"),
     ]
+
+
+def test_a_mark_that_was_taken_back_can_be_made_again(
+    server: ReviewServer, folder: RunFolder
+) -> None:
+    """All within a second, so that the third is like the first."""
+    for action in ("keep", "withdraw", "keep"):
+        assert _post(server, mark(folder, 4, action))[0] == 200
+    assert set(in_effect(read_overrides(folder))) == {4}
+    marks = _ask(server, "GET", "/")[1].partition('id="gradshield-marks">')[2]
+    assert [one["row"] for one in json.loads(marks.partition("</script>")[0])] == [4]
+
+
+def test_text_of_a_mark_cannot_leave_its_element(server: ReviewServer, folder: RunFolder) -> None:
+    hostile = "</script><script>alert(1)</script><!-- \u2028"
+    assert _post(server, mark(folder, 4, "keep", reason=hostile))[0] == 200
+    text = _ask(server, "GET", "/")[1]
+    assert text.count("</script>") == 1
+    assert "alert(1)" in text
 
 
 def test_a_mark_without_a_name_gets_the_one_of_the_server(

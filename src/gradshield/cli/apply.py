@@ -14,7 +14,7 @@ from gradshield.cli.run_config import checked
 from gradshield.config import RunConfig
 from gradshield.run.apply import apply, check_input, review_of
 from gradshield.run.folder import RunFolder
-from gradshield.run.overrides import read_exported, record_overrides
+from gradshield.run.overrides import not_recorded, read_exported, record_overrides
 from gradshield.run.report import write_report
 from gradshield.run.summary import write_summary
 from gradshield.run.threshold import count_again
@@ -66,7 +66,8 @@ def apply_command(
     source = check_input(config, folder)
     if overrides is not None:
         reviewed = review_of(folder, source)
-        record_overrides(folder, read_exported(overrides, reviewed, reviewer), reviewed)
+        marks = not_recorded(folder, read_exported(overrides, reviewed, reviewer))
+        record_overrides(folder, marks, reviewed)
     count_again(folder)
     if chosen:
         folder.write_config(config)

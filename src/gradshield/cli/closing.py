@@ -12,7 +12,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from gradshield.data import open_container
+from gradshield.data import SourceRow, open_container
+from gradshield.printable import printable
 from gradshield.run.folder import RunFolder
 from gradshield.run.proof import ProvenModel, read_proof
 from gradshield.run.summary import highest_rows, outcome_texts, review_text, threshold_text
@@ -129,17 +130,12 @@ def _row_texts(folder: RunFolder) -> dict[int, str]:
     source = Path(folder.read_config().data_path)
     if not source.exists():
         return {}
-    rows = open_container(source).read(source)
-    return {
-        row.position: _printable(" ".join(_strings(row.value).split())[:SHOWN_CHARACTERS])
-        for row in rows
-        if row.value is not None
-    }
+    return {row.position: row_text(row) for row in open_container(source).read(source)}
 
 
-def _printable(text: str) -> str:
-    """Text that a terminal can show and that cannot steer it."""
-    return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in text)
+def row_text(row: SourceRow) -> str:
+    """The beginning of a row's texts on one line; empty for what is no row."""
+    return printable(" ".join(_strings(row.value).split())[:SHOWN_CHARACTERS])
 
 
 def _strings(value: Any) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Mapping
 from datetime import datetime, timezone
@@ -46,10 +47,18 @@ def record_outputs(
             "on_reject": config.on_reject,
             "action": config.action,
             "overrides": {str(row): override.action for row, override in overrides.items()},
+            "trail": trail_record(folder),
             "scores_sha256": sha256_of(folder.scores),
             "files": {path.name: sha256_of(path) for path in written if path.exists()},
         },
     )
+
+
+def trail_record(folder: RunFolder, size: int | None = None) -> dict[str, Any]:
+    """Bytes of the trail of overrides and their SHA-256; of the first `size` of them, if given."""
+    content = folder.overrides.read_bytes() if folder.overrides.is_file() else b""
+    content = content[:size]
+    return {"bytes": len(content), "sha256": hashlib.sha256(content).hexdigest()}
 
 
 def withdraw_record(folder: RunFolder) -> None:

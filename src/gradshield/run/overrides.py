@@ -7,6 +7,7 @@ or deleted, so the file tells who decided what, when, why, and against which sco
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timezone
@@ -175,16 +176,25 @@ def checked_override(entry: Any, run: ReviewedRun, place: str) -> Override:
     return override
 
 
+def not_recorded(folder: RunFolder, overrides: Sequence[Override]) -> list[Override]:
+    """Those that the trail of a run does not hold yet, so that a file can be applied twice."""
+    names = set(Override.model_fields)
+    known = {
+        Override.model_validate(earlier.model_dump(include=names))
+        for earlier in read_overrides(folder)
+    }
+    return [override for override in dict.fromkeys(overrides) if override not in known]
+
+
 def record_overrides(
     folder: RunFolder, overrides: Sequence[Override], run: ReviewedRun
 ) -> list[RecordedOverride]:
-    """Append overrides to the trail of a run, all or none; those that are in it already stay once.
+    """Append overrides to the trail of a run, all or none.
 
     Returns:
         What was appended. It is on the disk when this returns.
     """
-    threshold = run.threshold if run.threshold < float("inf") else None
-    known = {_without_record(earlier) for earlier in read_overrides(folder)}
+    threshold = run.threshold if math.isfinite(run.threshold) else None
     new = [
         RecordedOverride(
             **override.model_dump(),
@@ -192,8 +202,7 @@ def record_overrides(
             fihs=run.scores[override.row],
             threshold=threshold,
         )
-        for override in dict.fromkeys(overrides)
-        if override not in known
+        for override in overrides
     ]
     append_lines(folder.overrides, [override.model_dump_json() for override in new])
     return new
@@ -267,7 +276,3 @@ def _problem(fault: ValidationError) -> str:
     if field == "action":
         return f"the action {str(value)[:40]!r} is unknown, choose keep, remove or withdraw"
     return first_problem(fault)
-
-
-def _without_record(override: RecordedOverride) -> Override:
-    return Override.model_validate(override.model_dump(include=set(Override.model_fields)))

@@ -85,15 +85,15 @@ def write_report(
         UserError: There are no scores or no decision.
     """
     progress, out = progress or Silent(), out or folder.path
-    rows, notes = _source_rows(config, folder)
+    rows, notes = source_rows(config, folder)
     lines = read_scores(folder)
-    run = _run_content(config, folder, lines, rows)
+    run = run_content(config, folder, lines, rows)
     document = build_document(run, redact=redact)
     details = PackedDetails()
     if redact:
         notes = ["This report was made to be shared: it holds no text of the rows."]
     elif rows:
-        pieces, missing = _pieces(config, folder, progress)
+        pieces, missing = token_pieces(config, folder, progress)
         notes += missing
         details = _details(config, document, rows, lines, pieces)
     for note in notes if not redact else ():
@@ -113,7 +113,7 @@ def write_report(
     return out / "report.html"
 
 
-def _source_rows(config: RunConfig, folder: RunFolder) -> tuple[list[SourceRow], list[str]]:
+def source_rows(config: RunConfig, folder: RunFolder) -> tuple[list[SourceRow], list[str]]:
     """The rows of the input, or none and why."""
     provenance = json.loads(folder.provenance.read_text(encoding="utf-8"))
     source = Path(config.data_path)
@@ -132,7 +132,7 @@ def _source_rows(config: RunConfig, folder: RunFolder) -> tuple[list[SourceRow],
         return [], [f"The input cannot be read ({fault}): the report has no text of the rows."]
 
 
-def _pieces(
+def token_pieces(
     config: RunConfig, folder: RunFolder, progress: Progress
 ) -> tuple[TokenPieces | None, list[str]]:
     """The pieces of the tokenizer that scored, or None and why."""
@@ -154,12 +154,13 @@ def _pieces(
     return TokenPieces(tokenizer), []
 
 
-def _run_content(
+def run_content(
     config: RunConfig,
     folder: RunFolder,
     lines: Sequence[dict[str, Any]],
     rows: Sequence[SourceRow],
 ) -> RunContent:
+    """What a run folder holds, for its report; `rows` are those of the input, or none."""
     decision = read_decision(folder)
     trace = json.loads(folder.trace.read_text(encoding="utf-8")) if folder.trace.is_file() else None
     identity = folder.read_identity()
@@ -221,7 +222,7 @@ def _details(
     lines: Sequence[dict[str, Any]],
     pieces: TokenPieces | None,
 ) -> PackedDetails:
-    read = _reader(config, rows)
+    read = row_reader(config, rows)
     by_row = {line["row"]: line for line in lines}
     fingerprints = {row.row: row.fingerprint or "" for row in document.rows}
 
@@ -240,9 +241,10 @@ def _details(
     return pack(made(), scale=shading_scale(lines))
 
 
-def _reader(
+def row_reader(
     config: RunConfig, rows: Sequence[SourceRow]
 ) -> Callable[[dict[str, Any]], Conversation]:
+    """How the rows of a run are read as conversations."""
     if config.data.format == "auto":
         return detect_format(rows).to_conversation
     return format_named(config.data.format).to_conversation

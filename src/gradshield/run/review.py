@@ -22,21 +22,27 @@ from pydantic import TypeAdapter, ValidationError
 
 from gradshield.config import first_problem
 from gradshield.errors import UserError
+from gradshield.reporting.page import REVIEW_MARKER, ROWS_FOLDER, embedded_json
 from gradshield.run.apply import check_input, review_of
 from gradshield.run.fingerprints import run_fingerprint
 from gradshield.run.folder import RunFolder
-from gradshield.run.overrides import ReviewedRun, ReviewerName, checked_override, record_overrides
+from gradshield.run.overrides import (
+    Override,
+    ReviewedRun,
+    ReviewerName,
+    checked_override,
+    in_effect,
+    read_overrides,
+    record_overrides,
+)
 from gradshield.run.threshold import read_decision
 
 HOST = "127.0.0.1"
-MARKER = "<!-- gradshield:review -->"
-"""Where the page of a report takes what makes it save its marks."""
-PAGE = "report.html"
 MOST_BODY = 64 * 1024
 """Bytes of a mark; a reason has at most a few thousand characters."""
 SECONDS_PER_REQUEST = 30
 
-_ROWS = re.compile(r"/(report_rows/[0-9]{5}\.json)")
+_ROWS = re.compile(rf"/({ROWS_FOLDER}/[0-9]{{5}}\.json)")
 """Rows that did not fit into the page."""
 
 _HEADERS = {
@@ -72,8 +78,8 @@ class ReviewSite:
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def page(self) -> bytes:
-        """The report, told where it can save marks and what the reviewer is called."""
-        content = (self.folder.path / PAGE).read_text(encoding="utf-8")
+        """The report, told where it can save marks, what is marked and who the reviewer is."""
+        content = (self.folder.page).read_text(encoding="utf-8")
         metas = {
             "gradshield-review": f"/overrides?token={self.token}",
             "gradshield-reviewer": self.reviewer,
@@ -81,7 +87,14 @@ class ReviewSite:
         inserted = "".join(
             f'<meta name="{name}" content="{html.escape(value)}">' for name, value in metas.items()
         )
-        return content.replace(MARKER, inserted, 1).encode("utf-8")
+        marks = [
+            override.model_dump(mode="json", include=set(Override.model_fields))
+            for override in in_effect(read_overrides(self.folder)).values()
+        ]
+        inserted += (
+            f'<script type="application/json" id="gradshield-marks">{embedded_json(marks)}</script>'
+        )
+        return content.replace(REVIEW_MARKER, inserted, 1).encode("utf-8")
 
     def save(self, body: bytes) -> None:
         """Append the override in a request to the trail of the run.
@@ -118,10 +131,10 @@ def open_site(folder: RunFolder, reviewer: str) -> ReviewSite:
     except ValidationError as fault:
         raise UserError(f"--reviewer: {first_problem(fault)}.") from fault
     source = check_input(folder.read_config(), folder)
-    page = folder.path / PAGE
+    page = folder.page
     if not page.is_file():
-        raise UserError(f"{folder.path} has no {PAGE} yet: write it with `gradshield report`.")
-    if MARKER not in page.read_text(encoding="utf-8"):
+        raise UserError(f"{folder.path} has no {page.name} yet: write it with `gradshield report`.")
+    if REVIEW_MARKER not in page.read_text(encoding="utf-8"):
         raise UserError(
             f"{page} cannot save marks, it is of another version or without texts: write it again "
             "with `gradshield report`."

@@ -10,6 +10,7 @@ from typing import Any
 
 from gradshield.config import RunConfig
 from gradshield.files import write_text
+from gradshield.printable import one_line
 from gradshield.run.folder import RunFolder
 from gradshield.run.overrides import in_effect, read_overrides
 from gradshield.run.proof import read_proof
@@ -23,9 +24,6 @@ NOTHING_KEPT = (
     "No row is kept: there is nothing to train on. The reasons are in `decision.json` and "
     "`rejections.json`."
 )
-
-SHOWN_CHARACTERS = 300
-"""Of an id or a reason: both can hold text from the data, megabytes of it."""
 
 
 def highest_rows(lines: list[dict[str, Any]], count: int = HIGHEST_ROWS) -> list[dict[str, Any]]:
@@ -177,13 +175,6 @@ def _table(lines: list[dict[str, Any]], outcomes: Mapping[int, str]) -> str:
 def _cell(text: str) -> str:
     """Text that stays in its cell of a Markdown table."""
     return one_line(text).replace("|", "\\|")
-
-
-def one_line(text: str) -> str:
-    """Text of the data's making, cut to a length to read, that cannot steer a terminal."""
-    line = " ".join(text[: 2 * SHOWN_CHARACTERS].split())
-    shown = "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in line)
-    return shown if len(shown) <= SHOWN_CHARACTERS else shown[:SHOWN_CHARACTERS] + "…"
 
 
 def _rejected(folder: RunFolder) -> str:
