@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import gzip
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -170,12 +170,13 @@ def as_json(content: Any) -> bytes:
     return text.encode("utf-8", "backslashreplace")
 
 
-def conversation_of(row: SourceRow, read: Any) -> Conversation | None:
+def conversation_of(
+    row: SourceRow, read: Callable[[dict[str, Any]], Conversation]
+) -> Conversation | None:
     """The conversation in a row, None where it is none or cannot be read."""
     if row.value is None:
         return None
     try:
-        conversation: Conversation = read(row.value)
+        return read(row.value)
     except Rejection:
         return None
-    return conversation
