@@ -44,14 +44,15 @@ def made_run(
     scores: Sequence[float | None] = SCORES,
     *,
     rows: Sequence[dict[str, Any]] | None = None,
+    data: Path | None = None,
     threshold: float = 0.5,
     identity: dict[str, Any] | None = None,
     **settings: Any,
 ) -> RunFolder:
-    """Write `place/data.jsonl` and `place/run`, scored, decided and applied."""
+    """Write `place/data.jsonl`, unless there is `data`, and `place/run`: scored and applied."""
     rows = good_rows(len(scores)) if rows is None else rows
     place.mkdir(parents=True, exist_ok=True)
-    data = write_jsonl(place / "data.jsonl", rows)
+    data = write_jsonl(place / "data.jsonl", rows) if data is None else data
     folder = RunFolder(place / "run")
     ids = [None if "id" not in row else str(row["id"]) for row in rows]
     lines = [line(row, fihs, ids[row]) for row, fihs in enumerate(scores)]
@@ -79,7 +80,7 @@ def mark(folder: RunFolder, row: int, action: str, **fields: Any) -> dict[str, A
     data = folder.path.parent / "data.jsonl"
     return {
         "row": row,
-        "fingerprint": fingerprints_of(data)[row],
+        "fingerprint": fields.get("fingerprint") or fingerprints_of(data)[row],
         "action": action,
         "reviewer": "Ada",
         "time": "2026-11-26T07:00:00Z",

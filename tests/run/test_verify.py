@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 from collections.abc import Callable
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
+from datasets import Dataset
 
 from gradshield.run import verify
 from gradshield.run.apply import RowsRejected, apply, review_of
@@ -68,6 +72,55 @@ def test_every_treatment_of_rejected_rows_holds(tmp_path: Path, on_reject: str) 
     except RowsRejected:
         assert on_reject == "fail"
     assert _failed(folder) == set()
+
+
+ROWS = [{"prompt": f"Name river {n}.", "completion": f"Number {n}."} for n in range(6)]
+
+
+def _as_csv(place: Path) -> Path:
+    lines = [f'{row["prompt"]},"{row["completion"]}\r\nEnd"' for row in ROWS]
+    path = place / "data.csv"
+    path.write_bytes("\r\n".join(["prompt,completion", *lines]).encode())
+    return path
+
+
+def _as_array(place: Path) -> Path:
+    path = place / "data.json"
+    path.write_text(json.dumps(ROWS, indent=1))
+    return path
+
+
+def _as_gzip(place: Path) -> Path:
+    path = place / "data.jsonl.gz"
+    path.write_bytes(gzip.compress("\n".join(map(json.dumps, ROWS)).encode()))
+    return path
+
+
+def _as_parquet(place: Path) -> Path:
+    path = place / "data.parquet"
+    pq.write_table(pa.Table.from_pylist(ROWS), path)
+    return path
+
+
+def _as_folder(place: Path) -> Path:
+    path = place / "data"
+    Dataset.from_list(ROWS).save_to_disk(path)
+    return path
+
+
+@pytest.mark.parametrize("written", [_as_csv, _as_array, _as_gzip, _as_parquet, _as_folder])
+def test_every_container_holds_with_overrides(
+    tmp_path: Path, written: Callable[[Path], Path]
+) -> None:
+    data = written(tmp_path)
+    folder = made_run(tmp_path, data=data, action="downweight")
+    run = review_of(folder, data)
+    marks = [mark(folder, row, "keep", fingerprint=run.rows[row]) for row in (1, 2, 4)]
+    record_overrides(folder, read_exported(exported(folder, marks), run), run)
+    rows = apply(folder.read_config(), folder)
+    assert rows.outcomes == dict.fromkeys(range(6), "kept")
+    checks = _checks(folder)
+    assert all(check.holds for check in checks.values()), checks
 
 
 def _edit_json(path: Path, **fields: Any) -> None:

@@ -679,7 +679,8 @@
         body: JSON.stringify(override),
       });
       if (answer.ok) return { saved: true };
-      return { saved: false, fault: answer.statusText || `error ${answer.status}` };
+      const fault = (await answer.text()).slice(0, 300) || `error ${answer.status}`;
+      return { saved: false, fault };
     } catch {
       return { saved: false, fault: "the review server does not answer" };
     }
