@@ -95,6 +95,26 @@ def load_model(
     return LoadedModel(model, tokenizer, name, None if adapter is None else str(adapter))
 
 
+def load_tokenizer(
+    name: str,
+    *,
+    revision: str | None = None,
+    trust_remote_code: bool = False,
+    say: Callable[[str], None] = lambda _: None,
+) -> PreTrainedTokenizerBase:
+    """Load the tokenizer of a model and none of its weights; the arguments are those of above.
+
+    Raises:
+        UserError: It cannot be had.
+    """
+    folder, _ = _resolve(name, say)
+    options = {"revision": revision, "trust_remote_code": trust_remote_code}
+    try:
+        return cast(PreTrainedTokenizerBase, AutoTokenizer.from_pretrained(folder, **options))
+    except _LOAD_FAULTS as fault:
+        raise UserError(_load_failure(name, fault)) from fault
+
+
 def _resolve(name: str, say: Callable[[str], None]) -> tuple[str, Path | None]:
     if not name.startswith("builtin:"):
         if name.startswith((".", "/", "~")) and not Path(name).is_dir():
@@ -143,6 +163,7 @@ def keep_precision(model: PreTrainedModel) -> PreTrainedModel:
     bitsandbytes does so on CPUs with AVX-512 BF16, for inputs without gradients only: scores would
     depend on the machine, and on what was computed before.
     """
+    layer: Any
     for layer in cast(nn.Module, model).modules():
         if hasattr(layer, "support_avx512bf16_for_cpu"):
             layer.support_avx512bf16_for_cpu = False

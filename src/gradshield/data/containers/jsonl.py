@@ -56,6 +56,7 @@ class JsonlContainer:
 
 
 def _parse(line: bytes, position: int, number: int, path: Path) -> SourceRow:
+    content = line.rstrip(b"\r\n")
     try:
         value = json.loads(line.decode("utf-8"))
     except UnicodeDecodeError as error:
@@ -68,6 +69,6 @@ def _parse(line: bytes, position: int, number: int, path: Path) -> SourceRow:
     else:
         fault = nesting_fault(value, line.count(b"[") + line.count(b"{"))
         if fault is None:
-            return row_from_json(value, position, number, path)
+            return row_from_json(value, position, number, path, content=content)
         what = f"1: {fault}"
-    return SourceRow(position, number, None, f"{path.name}:{number}:{what}")
+    return SourceRow(position, number, None, f"{path.name}:{number}:{what}", content=content)
