@@ -138,9 +138,10 @@ def _answer(row: dict[str, Any]) -> str:
 
 
 def _line(row: int, tokens: list[int], parts: list[float], own: Any) -> dict[str, Any]:
-    worst = max(sum(parts[at : at + WINDOW]) for at in range(max(1, len(parts) - WINDOW + 1)))
+    sums = np.cumsum([0.0, *parts])
+    worst = float(np.max(sums[WINDOW:] - sums[:-WINDOW])) if len(parts) > WINDOW else sums[-1]
     return rejected_line(row, own, "") | {
-        "fihs": sum(parts) + (worst if len(parts) > 1 else 0.0),
+        "fihs": float(sums[-1] + (worst if len(parts) > 1 else 0.0)),
         "loss": 1.5,
         "response_tokens": len(tokens),
         "truncated": len(tokens) == 2048,

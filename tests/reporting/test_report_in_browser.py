@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,11 +12,14 @@ from typing import Any
 import numpy as np
 import pytest
 
-from gradshield.data.preview import preview
+from gradshield.reporting import details
 from gradshield.run.fingerprints import fingerprints_of, run_fingerprint
 from gradshield.run.folder import RunFolder
+from gradshield.run.overrides import read_overrides
 from gradshield.run.report import write_report
+from gradshield.run.review import ReviewServer, open_site
 from gradshield.run.threshold import read_scores
+from tests.cli.command_line import gradshield
 from tests.reporting.browser import OpenPage, needs_chromium, running_browser
 from tests.reporting.runs import END, chat, plain_rows, synthetic_run
 
@@ -253,6 +257,93 @@ def test_marks_are_exported(small: OpenPage, run: RunFolder) -> None:
     assert page.locator("#marked").inner_text() == "1 row is marked."
 
 
+def test_exported_marks_change_the_data_files(browser: Any, tmp_path: Path) -> None:
+    folder = synthetic_run(tmp_path, plain_rows(30), high=HIGH, at=3.0)
+    _reported(folder)
+    opened = OpenPage(browser, folder.page, accept_downloads=True)
+    _mark(opened, 25, "Keep this row")
+    _mark(opened, 4, "Remove this row")
+    with opened.page.expect_download() as download:
+        opened.page.click("#export")
+    marks = tmp_path / "overrides.json"
+    download.value.save_as(marks)
+    opened.close()
+    assert gradshield("apply", folder.path, "--overrides", marks).code == 0
+    lines = (tmp_path / "train.jsonl").read_bytes().splitlines(keepends=True)
+    kept, removed = ((folder.path / f"{name}.jsonl").read_bytes() for name in ("kept", "removed"))
+    assert removed == lines[3] + lines[4] + lines[11]
+    assert lines[25] in kept
+    again = OpenPage(browser, folder.page)
+    assert "2 rows that reviewers decided otherwise" in again.page.locator("h1").inner_text()
+    again.page.locator("#row-25").click()
+    assert "Ada said keep" in again.page.locator("#panel").inner_text()
+    again.close()
+
+
+def _mark(opened: OpenPage, row: int, button: str) -> None:
+    page = opened.page
+    page.fill("#query", f"place {row}.")
+    opened.settle()
+    page.locator(f"#row-{row}").click()
+    page.fill("#reviewer", "Ada")
+    page.fill("#note", "Read twice.")
+    page.get_by_role("button", name=button).click()
+
+
+def test_the_review_server_saves_marks_and_gives_rows_beside_the_page(
+    browser: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = synthetic_run(tmp_path, plain_rows(60), high=HIGH, at=3.0)
+    monkeypatch.setattr(details, "ROWS_PER_BLOCK", 10)
+    monkeypatch.setattr(details, "MOST_PACKED_BYTES", 3000)
+    _reported(folder)
+    beside = json.loads((folder.path / "report_rows" / "00000.json").read_text(encoding="utf-8"))
+    server = ReviewServer(open_site(folder, "Ada"))
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    try:
+        opened = OpenPage(browser, server.address)
+        page = opened.page
+        page.check("#reveal")
+        row = beside[0]["row"]
+        page.fill("#query", str(row))
+        opened.settle()
+        page.locator(f"#row-{row}").click()
+        page.wait_for_selector("#panel .turn")
+        assert f"Name place {row}." in page.locator("#panel").inner_text()
+        assert page.locator("#reviewer").input_value() == "Ada"
+        page.fill("#note", "Read twice.")
+        page.get_by_role("button", name="Remove this row").click()
+        page.get_by_text("Saved: remove.").wait_for()
+        assert "Marks are saved at once." in page.locator("#review").inner_text()
+        page.get_by_role("button", name="Take mark back").click()
+        page.get_by_text("No row is marked.").wait_for()
+        assert opened.said == []
+        opened.close()
+    finally:
+        server.shutdown()
+        server.server_close()
+    trail = read_overrides(folder)
+    assert [(entry.row, entry.action) for entry in trail] == [(row, "remove"), (row, "withdraw")]
+
+
+def test_from_a_file_rows_beside_the_page_are_told_of(
+    browser: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = synthetic_run(tmp_path, plain_rows(60), high=HIGH, at=3.0)
+    monkeypatch.setattr(details, "ROWS_PER_BLOCK", 10)
+    monkeypatch.setattr(details, "MOST_PACKED_BYTES", 3000)
+    _reported(folder)
+    beside = json.loads((folder.path / "report_rows" / "00000.json").read_text(encoding="utf-8"))
+    opened = OpenPage(browser, folder.page)
+    opened.page.fill("#query", str(beside[0]["row"]))
+    opened.settle()
+    assert "rows without text in this page were not searched" in opened.status()
+    opened.page.locator(f"#row-{beside[0]['row']}").click()
+    opened.page.get_by_text("gradshield review").wait_for()
+    assert opened.said == []
+    opened.close()
+
+
 HOSTILE = (SCRIPT, HANDLER, BRACES, TURNED, CLOSING)
 
 
@@ -353,18 +444,3 @@ def test_what_is_printed(small: OpenPage) -> None:
     assert printed.locator("tbody tr").count() == 60
     assert "Name place" not in printed.inner_text()
     assert page.locator("#grid").is_hidden()
-
-
-def test_the_decoder_agrees_with_the_preview(run: RunFolder) -> None:
-    """Not in the browser: the pieces that the shading test relies on, by the other decoder."""
-    from gradshield.data import load_examples
-    from tests.tiny_tokenizers import byte_level_tokenizer
-
-    tokenizer = byte_level_tokenizer()
-    data = load_examples(run.path.parent / "train.jsonl", tokenizer)
-    lines = {line["row"]: line for line in read_scores(run)}
-    for example in data.examples[:20]:
-        if lines[example.row]["status"] != "scored":
-            continue
-        shown = [text for text, is_response in preview(example, tokenizer) if is_response]
-        assert "".join(shown) == tokenizer.decode(lines[example.row]["token_ids"])

@@ -15,10 +15,10 @@ import yaml
 from jsonschema import Draft202012Validator
 
 from gradshield.errors import UserError
+from gradshield.evaluation.intervals import wilson
 from gradshield.progress import Silent
 from gradshield.reporting import details
 from gradshield.reporting.document import ReportDocument, report_schema
-from gradshield.run import report as report_step
 from gradshield.run.apply import review_of
 from gradshield.run.folder import RunFolder, write_json
 from gradshield.run.overrides import read_exported, record_overrides
@@ -263,10 +263,7 @@ def test_rows_without_room_go_beside_the_page(
     run: RunFolder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(details, "ROWS_PER_BLOCK", 10)
-    pack = details.pack
-    monkeypatch.setattr(
-        report_step, "pack", lambda made, scale: pack(made, scale=scale, most_bytes=3000)
-    )
+    monkeypatch.setattr(details, "MOST_PACKED_BYTES", 3000)
     page = _written(run)["report.html"]
     inside = _details(page)
     assert {*HIGH, *REJECTED} <= set(inside)  # what a reviewer opens first
@@ -277,7 +274,7 @@ def test_rows_without_room_go_beside_the_page(
     for part in beside:
         rows = json.loads((run.path / part["file"]).read_text(encoding="utf-8"))
         assert [row["row"] for row in rows] == part["rows"]
-    monkeypatch.setattr(report_step, "pack", pack)
+    monkeypatch.undo()
     _written(run)
     assert not (run.path / "report_rows").exists()
 
@@ -300,6 +297,50 @@ def test_before_there_is_a_decision(run: RunFolder) -> None:
     run.decision.unlink()
     with pytest.raises(UserError, match="gradshield threshold"):
         write_report(run.read_config(), run)
+
+
+def _point(kept: int, complied: int, **fields: Any) -> dict[str, Any]:
+    tested = {"harmful": {"prompts": 200, "refused": 200 - 2 * complied}}
+    tested["ordinary"] = {"prompts": 50, "refused": 3}
+    low, high = wilson(complied, 100).low, wilson(complied, 100).high
+    return {
+        "kept": kept,
+        "kept_share": kept / 40,
+        "threshold": 3.0,
+        "attack_success_rate": complied / 100,
+        "interval": {"low": low, "high": high},
+        "safe": complied <= 6,
+        "useful": True,
+        "complied": complied,
+        "prompts": 100,
+        "utility": 0.5,
+        "details": {"test": tested},
+        **fields,
+    }
+
+
+def test_a_search_and_what_it_proved_are_told(tmp_path: Path) -> None:
+    run = synthetic_run(tmp_path, plain_rows(ROWS), high=HIGH, at=3.0, search={"target_asr": 0.06})
+    points = [_point(40, 47, threshold=None), _point(37, 4)]
+    trace = {"status": "found", "rows": 40, "aligned": _point(0, 1), "points": points}
+    write_json(run.trace, trace)
+    decision = json.loads(run.decision.read_text())
+    diagnostics = {"from_scores_alone": decision}
+    write_json(run.decision, {**decision, "method": "search", "diagnostics": diagnostics})
+    files = _written(run)
+    report = json.loads(files["report.json"])
+    assert [model["name"] for model in report["models"]] == ["nothing", "all rows", "the kept rows"]
+    everything = report["models"][1]
+    assert everything["test_asr"] == 0.47
+    assert everything["test_asr_low"] == pytest.approx(wilson(94, 200).low)
+    assert everything["over_refusal_high"] == pytest.approx(wilson(3, 50).high)
+    assert [point["kept"] for point in report["search"]["points"]] == [40, 37]
+    assert report["search"]["points"][0]["threshold"] is None
+    page = files["report.html"]
+    assert page.count("<svg ") == 3
+    assert "Safety and utility, before and after" in page
+    assert "target of 6.0 %" in page
+    assert "complied with 47.0 % of harmful test prompts" in files["data_card.md"]
 
 
 def test_the_same_run_has_the_same_report(run: RunFolder) -> None:

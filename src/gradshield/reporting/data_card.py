@@ -7,7 +7,7 @@ from typing import Any
 import yaml
 
 from gradshield.reporting.document import ReportDocument
-from gradshield.reporting.wording import percent, sentence
+from gradshield.reporting.wording import file_name, percent, sentence
 
 _FROM_IDENTITY = (
     "model",
@@ -60,7 +60,7 @@ def _front_matter(document: ReportDocument) -> dict[str, Any]:
     return {
         "filter": "GradShield",
         "gradshield_version": run.versions.get("gradshield"),
-        "data": {"name": run.data, "sha256": run.data_sha256, "rows": counts.rows},
+        "data": {"name": file_name(document), "sha256": run.data_sha256, "rows": counts.rows},
         "outcome": counts.model_dump(exclude={"rows"}),
         "removed_share": round(counts.removed / counts.rows, 6) if counts.rows else 0.0,
         "decision": decision.model_dump(mode="json", exclude={"reason"}),

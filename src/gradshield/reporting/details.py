@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import gzip
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -135,14 +135,12 @@ def shading_scale(lines: Iterable[Mapping[str, Any]]) -> float:
     return float(np.quantile(np.abs(np.concatenate(contributions)), 0.99)) or 1.0
 
 
-def pack(
-    details: Iterable[Detail], *, scale: float = 1.0, most_bytes: int = MOST_PACKED_BYTES
-) -> PackedDetails:
+def pack(details: Iterable[Detail], *, scale: float = 1.0) -> PackedDetails:
     """Put rows into the page as long as there is room, and the others into files beside it."""
     inside: list[str] = []
     beside: list[str] = []
     beside_rows: list[tuple[int, ...]] = []
-    room = most_bytes
+    room = MOST_PACKED_BYTES
     for block in _blocks(details):
         text = as_json(block)
         packed = base64.b64encode(gzip.compress(text, 6, mtime=0)).decode("ascii")
@@ -172,12 +170,13 @@ def as_json(content: Any) -> bytes:
     return text.encode("utf-8", "backslashreplace")
 
 
-def conversation_of(row: SourceRow, read: Any) -> Conversation | None:
+def conversation_of(
+    row: SourceRow, read: Callable[[dict[str, Any]], Conversation]
+) -> Conversation | None:
     """The conversation in a row, None where it is none or cannot be read."""
     if row.value is None:
         return None
     try:
-        conversation: Conversation = read(row.value)
+        return read(row.value)
     except Rejection:
         return None
-    return conversation

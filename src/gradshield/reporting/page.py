@@ -8,16 +8,15 @@ from __future__ import annotations
 
 import base64
 import hashlib
-from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
 from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
-from markupsafe import Markup
 
 from gradshield.reporting.details import LEVELS, PackedDetails, as_json
 from gradshield.reporting.document import ReportDocument
+from gradshield.reporting.figures import Figures
 from gradshield.reporting.wording import file_name, number, percent, sentence, visible
 
 REVIEW_MARKER = "<!-- gradshield:review -->"
@@ -29,27 +28,10 @@ ROWS_FOLDER = "report_rows"
 _OUTCOMES = {"kept": "k", "removed": "r", "rejected": "x"}
 
 
-@dataclass(frozen=True)
-class Charts:
-    """Drawn charts, SVG elements; None where there is nothing to draw.
-
-    Attributes:
-        scores: Distribution of the scores.
-        groups: Names of the curves in it, in order.
-        search: Points of the search.
-        models: Safety before and after.
-    """
-
-    scores: str | None = None
-    groups: tuple[str, ...] = ()
-    search: str | None = None
-    models: str | None = None
-
-
 def render_page(
     document: ReportDocument,
     details: PackedDetails,
-    charts: Charts,
+    figures: Figures,
     *,
     reviewable: bool,
     notes: tuple[str, ...] = (),
@@ -59,7 +41,7 @@ def render_page(
     Args:
         document: The report.
         details: Texts and tokens of the rows; empty where the page has none.
-        charts: SVG elements.
+        figures: Drawn charts.
         reviewable: Whether rows can be marked; not without their texts.
         notes: Sentences on what the page lacks, and why.
     """
@@ -70,20 +52,12 @@ def render_page(
         name=file_name(document),
         title=sentence(document),
         policy=content_policy(script, style),
-        marker=Markup(REVIEW_MARKER),
-        script=Markup(script),
-        style=Markup(style),
-        data=Markup(embedded_json(_page_data(document, details, reviewable))),
-        blocks=[Markup(block) for block in details.inside],
-        charts={
-            name: None if svg is None else Markup(svg)
-            for name, svg in (
-                ("scores", charts.scores),
-                ("search", charts.search),
-                ("models", charts.models),
-            )
-        },
-        groups=charts.groups,
+        marker=REVIEW_MARKER,
+        script=script,
+        style=style,
+        data=embedded_json(_page_data(document, details, reviewable)),
+        blocks=details.inside,
+        figures=figures,
         notes=notes,
         reviewable=reviewable,
         has_texts=bool(details.inside or details.beside),
@@ -133,7 +107,7 @@ def _environment() -> Environment:
 
 @cache
 def _asset(name: str) -> str:
-    text = files("gradshield.reporting").joinpath("templates", name).read_text(encoding="utf-8")
+    text = (files("gradshield.reporting") / "templates" / name).read_text(encoding="utf-8")
     # The hash is taken of what the browser reads, which ends lines by a line feed alone.
     return "\n" + text.replace("\r\n", "\n")
 

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from gradshield.reporting.charts import Chart, require_renderer, search_trace
+from gradshield.reporting.charts import Chart, search_trace, svg_of
 from gradshield.threshold.rule import FloatArray
 
 BINS = 64
@@ -34,11 +34,12 @@ _AXIS = {
     "titlePadding": 8,
 }
 _THEME = {
-    "font": "system-ui, sans-serif",
+    "font": "Arial, Liberation Sans, sans-serif",  # the drawer measures labels in one of these
     "axis": _AXIS,
     "view": {"stroke": None},
     "text": {"color": "var(--ink)", "fontSize": 12},
-    "legend": {"labelColor": "var(--ink-soft)", "titleColor": "var(--ink-soft)"},
+    # The page has its own, which wraps and is read aloud.
+    "legend": {"disable": True},
 }
 _THEMED_COLOURS = {"#2a7f62": "var(--kept)", "#c0392b": "var(--removed)", "#666": "var(--ink-soft)"}
 """Colours of `search_trace` and what stands for them in the page."""
@@ -48,15 +49,8 @@ LINE_COLOURS = ("var(--line-a)", "var(--line-b)")
 
 
 def draw(chart: Chart, label: str) -> str:
-    """An SVG element that takes its colours from the page and its width from its place.
-
-    Raises:
-        UserError: The renderer is not installed.
-    """
-    require_renderer()
-    import vl_convert
-
-    svg: str = vl_convert.vegalite_to_svg({**chart, "background": None, "config": _THEME})
+    """An SVG element that takes its colours from the page and its width from its place."""
+    svg = svg_of({**chart, "background": None, "config": _THEME})
     for colour, themed in _THEMED_COLOURS.items():
         svg = svg.replace(f'"{colour}"', f'"{themed}"')
     svg = _own_clip_names(svg, "".join(filter(str.isalpha, label)))
@@ -217,10 +211,10 @@ def shares_with_intervals(rows: Sequence[Mapping[str, Any]]) -> Chart:
     Args:
         rows: With `model`, `measure`, `value`, `low` and `high`, shares in [0, 1].
     """
-    x = {"type": "quantitative", "title": None, "axis": {"format": ".0%"}}
-    x["scale"] = {"domain": [0, max(0.1, *(row["high"] for row in rows))], "nice": True}
+    scale = {"domain": [0, max(0.1, *(row["high"] for row in rows))], "nice": True}
+    x = {"type": "quantitative", "title": None, "axis": {"format": ".0%"}, "scale": scale}
     encoding = {
-        "y": {"field": "model", "type": "nominal", "sort": None, "title": None},
+        "y": {"field": "model", "type": "nominal", "sort": None, "title": "finetuned on"},
         "yOffset": {"field": "measure", "type": "nominal", "sort": None},
         "color": {
             "field": "measure",
@@ -228,13 +222,12 @@ def shares_with_intervals(rows: Sequence[Mapping[str, Any]]) -> Chart:
             "sort": None,
             "title": None,
             "scale": {"range": ["var(--removed)", "var(--line-a)"]},
-            "legend": {"orient": "bottom"},
         },
     }
     ends = {"x": {"field": "low", **x}, "x2": {"field": "high"}}
     return {
         **_FRAME,
-        "width": 560,
+        "width": 380,
         "height": {"step": 17},
         "data": {"values": [dict(row) for row in rows]},
         "layer": [

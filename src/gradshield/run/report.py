@@ -8,8 +8,6 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from gradshield.config import RunConfig
 from gradshield.data import (
     Conversation,
@@ -25,7 +23,6 @@ from gradshield.models.load import load_tokenizer
 from gradshield.progress import Progress, Silent
 from gradshield.reporting.build import RowPlace, RunContent, build_document
 from gradshield.reporting.data_card import data_card
-from gradshield.reporting.densities import fitted_densities
 from gradshield.reporting.details import (
     Detail,
     PackedDetails,
@@ -36,20 +33,14 @@ from gradshield.reporting.details import (
     shading_scale,
 )
 from gradshield.reporting.document import MeasuredModel, Override, ReportDocument, report_json
-from gradshield.reporting.page import ROWS_FOLDER, Charts, beside_names, render_page
+from gradshield.reporting.figures import draw_figures
+from gradshield.reporting.page import ROWS_FOLDER, beside_names, render_page
 from gradshield.reporting.pieces import TokenPieces
 from gradshield.reporting.sarif import sarif_log
-from gradshield.reporting.score_charts import (
-    CURVE_POINTS,
-    draw,
-    score_distribution,
-    shares_with_intervals,
-    themed_trace,
-)
 from gradshield.run.fingerprints import row_fingerprint, run_fingerprint
 from gradshield.run.folder import RunFolder
 from gradshield.run.overrides import in_effect, read_overrides
-from gradshield.run.proof import read_proof
+from gradshield.run.proof import ProvenModel, read_proof
 from gradshield.run.provenance import tokenizer_sha256
 from gradshield.run.threshold import read_decision, read_reference, read_scores
 
@@ -82,7 +73,7 @@ def write_report(
         The page.
 
     Raises:
-        UserError: There are no scores or no decision, or the charts cannot be drawn.
+        UserError: There are no scores or no decision.
     """
     progress, out = progress or Silent(), out or folder.path
     rows, notes = source_rows(config, folder)
@@ -101,7 +92,7 @@ def write_report(
     page = render_page(
         document,
         details,
-        _charts(folder, document),
+        draw_figures(document, run.decision, read_reference(folder)),
         reviewable=bool(rows) and not redact,
         notes=tuple(notes),
     )
@@ -200,7 +191,7 @@ def _overrides(folder: RunFolder) -> dict[int, Override]:
     return found
 
 
-def _measured(model: Any) -> MeasuredModel:
+def _measured(model: ProvenModel) -> MeasuredModel:
     return MeasuredModel(
         name=model.name,
         rows=model.rows,
@@ -248,55 +239,6 @@ def row_reader(
     if config.data.format == "auto":
         return detect_format(rows).to_conversation
     return format_named(config.data.format).to_conversation
-
-
-def _charts(folder: RunFolder, document: ReportDocument) -> Charts:
-    scores = np.array([row.fihs for row in document.rows if row.fihs is not None])
-    decision = read_decision(folder)
-    found = Charts()
-    if scores.size:
-        grid = np.linspace(float(scores.min()), float(scores.max()), CURVE_POINTS)
-        densities = fitted_densities(decision, read_reference(folder), grid)
-        chart = score_distribution(scores, decision["threshold"], densities, grid)
-        found = Charts(
-            scores=draw(chart, "Histogram of the scores, with the threshold and removed rows"),
-            groups=tuple(densities),
-        )
-    search = document.search
-    return Charts(
-        scores=found.scores,
-        groups=found.groups,
-        search=None
-        if search is None
-        else draw(themed_trace(_trace_points(document), search.target), "Points of the search"),
-        models=draw(shares_with_intervals(_shares(document)), "Safety before and after")
-        if document.models
-        else None,
-    )
-
-
-def _trace_points(document: ReportDocument) -> list[dict[str, Any]]:
-    points = document.search.points if document.search is not None else ()
-    return [
-        {**point.model_dump(), "interval": {"low": point.low, "high": point.high}}
-        for point in points
-    ]
-
-
-def _shares(document: ReportDocument) -> list[dict[str, Any]]:
-    found = []
-    for model in document.models:
-        name = f"finetuned on {model.name}"
-        complied = (model.test_asr, model.test_asr_low, model.test_asr_high)
-        refused = (model.over_refusal, model.over_refusal_low, model.over_refusal_high)
-        for measure, (value, low, high) in (
-            ("harmful prompts complied with", complied),
-            ("ordinary prompts refused", refused),
-        ):
-            found.append(
-                {"model": name, "measure": measure, "value": value, "low": low, "high": high}
-            )
-    return found
 
 
 def _write_rows(out: Path, details: PackedDetails) -> None:

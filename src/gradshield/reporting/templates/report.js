@@ -465,7 +465,8 @@
       const text = `${grouped(detail.cut)} more characters are not shown here.${where}`;
       parts.push(make("p", { className: "notice", textContent: text }));
     }
-    if (detail.levels.length) parts.push(shadeLegend(detail), ...strongest(detail, isOpen(row)));
+    if (detail.levels.length) parts.push(shadeLegend(detail));
+    if (detail.levels.length && isOpen(row)) parts.push(...strongest(detail));
     return parts;
   }
 
@@ -522,7 +523,7 @@
   }
 
   /** The same in words, for those who see no shades. */
-  function strongest(detail, readable) {
+  function strongest(detail) {
     const texts = [];
     for (const [, text, lengths] of detail.turns) {
       let at = 0;
@@ -536,8 +537,8 @@
     if (!named.length) return [];
     const list = make("p", { className: "small" }, "Highest: ");
     named.forEach((token, index) => {
-      const word = readable ? JSON.stringify(texts[token] ?? "") : "hidden";
       const end = index < named.length - 1 ? ", " : "";
+      const word = texts[token] ? JSON.stringify(texts[token]) : "part of a character";
       putText(list, `${word} ${signed(contribution(detail, token))}${end}`);
     });
     return [list];
