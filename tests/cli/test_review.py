@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from gradshield.cli import apply
 from gradshield.reporting.page import REVIEW_MARKER as MARKER
 from gradshield.run.folder import RunFolder
 from gradshield.run.review import ReviewServer
@@ -53,7 +54,10 @@ def test_without_a_report(folder: RunFolder) -> None:
     assert "gradshield report" in outcome.err
 
 
-def test_marks_that_were_saved_are_applied(folder: RunFolder) -> None:
+def test_marks_that_were_saved_are_applied(
+    folder: RunFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(apply, "write_report", lambda *anything: None)
     assert gradshield("review", folder.path, "--no-browser").code == 0
     outcome = gradshield("apply", folder.path, "--json")
     assert json.loads(outcome.out)["overrides"]["overruled"][0]["row"] == 4
