@@ -11,7 +11,7 @@ import pytest
 from gradshield.cli import apply
 from gradshield.reporting.page import REVIEW_MARKER as MARKER
 from gradshield.run.folder import RunFolder
-from gradshield.run.review import ReviewServer
+from gradshield.run.review_server import ReviewServer
 from tests.cli.command_line import gradshield
 from tests.run.run_folders import made_run, mark
 

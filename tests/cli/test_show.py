@@ -11,7 +11,8 @@ from gradshield.cli.show import find_row
 from gradshield.errors import UserError
 from gradshield.run.apply import review_of
 from gradshield.run.folder import RunFolder
-from gradshield.run.overrides import read_exported, record_overrides
+from gradshield.run.incoming_overrides import read_exported
+from gradshield.run.overrides import record_overrides
 from tests.cli.command_line import gradshield
 from tests.reporting.runs import chat, plain_rows, synthetic_run
 from tests.run.run_folders import line, made_run

@@ -17,7 +17,8 @@ from gradshield.run.fingerprints import fingerprints_of, run_fingerprint
 from gradshield.run.folder import RunFolder
 from gradshield.run.overrides import read_overrides
 from gradshield.run.report import write_report
-from gradshield.run.review import ReviewServer, open_site
+from gradshield.run.review import open_site
+from gradshield.run.review_server import ReviewServer
 from gradshield.run.threshold import read_scores
 from tests.cli.command_line import gradshield
 from tests.reporting.browser import OpenPage, needs_chromium, running_browser

@@ -10,7 +10,8 @@ from gradshield.errors import UserError
 from gradshield.run.apply import review_of
 from gradshield.run.compare_runs import ChangedRow, compare_runs
 from gradshield.run.folder import RunFolder
-from gradshield.run.overrides import read_exported, record_overrides
+from gradshield.run.incoming_overrides import read_exported
+from gradshield.run.overrides import record_overrides
 from tests.run.data_files import good_rows
 from tests.run.run_folders import SCORES, exported, made_run, mark
 

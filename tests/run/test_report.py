@@ -21,7 +21,8 @@ from gradshield.reporting import details
 from gradshield.reporting.document import ReportDocument, report_schema
 from gradshield.run.apply import review_of
 from gradshield.run.folder import RunFolder, write_json
-from gradshield.run.overrides import read_exported, record_overrides
+from gradshield.run.incoming_overrides import read_exported
+from gradshield.run.overrides import record_overrides
 from gradshield.run.report import write_report
 from gradshield.run.threshold import count_again, read_decision
 from tests.reporting.runs import chat, plain_rows, synthetic_run

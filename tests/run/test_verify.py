@@ -17,7 +17,8 @@ from datasets import Dataset
 from gradshield.run import verify
 from gradshield.run.apply import RowsRejected, apply, review_of
 from gradshield.run.folder import RunFolder, write_json
-from gradshield.run.overrides import in_effect, read_exported, record_overrides
+from gradshield.run.incoming_overrides import read_exported
+from gradshield.run.overrides import in_effect, record_overrides
 from gradshield.run.threshold import count_again
 from gradshield.run.verify import Check, checked, verify_files
 from gradshield.scoring.table import read_table, write_part

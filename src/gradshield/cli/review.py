@@ -13,7 +13,8 @@ from rich.text import Text
 from gradshield.cli import options as o
 from gradshield.run.folder import RunFolder
 from gradshield.run.overrides import read_overrides
-from gradshield.run.review import ReviewServer, open_site
+from gradshield.run.review import open_site
+from gradshield.run.review_server import ReviewServer
 
 
 def review_command(
