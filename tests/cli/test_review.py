@@ -38,7 +38,7 @@ def test_it_tells_the_address_and_what_was_saved(
     assert outcome.code == 0, outcome.err
     assert opened == [outcome.out.splitlines()[0].removeprefix("Review at ")]
     assert opened[0].startswith("http://127.0.0.1:")
-    assert f"1 marks were saved. Next: gradshield apply {folder.path}" in outcome.out
+    assert f"Marks saved: 1. Next: gradshield apply {folder.path}" in outcome.out
     assert json.loads(folder.overrides.read_text())["reviewer"] == "Ada"
 
 

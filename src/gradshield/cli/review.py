@@ -51,9 +51,7 @@ def review_command(
     finally:
         server.server_close()
     saved = len(read_overrides(folder)) - before
-    text = (
-        f"{saved} marks were saved. Next: gradshield apply {run}" if saved else "No mark was made."
-    )
+    text = f"Marks saved: {saved}. Next: gradshield apply {run}" if saved else "No mark was made."
     console.print(Text(f"\n{text}"), soft_wrap=True)
 
 
