@@ -68,6 +68,19 @@ def append_lines(target: Path, lines: Sequence[str]) -> None:
         except OSError:
             stream.truncate(size)
             raise
+    if size == 0:
+        _sync_folder(target.parent)
+
+
+def _sync_folder(folder: Path) -> None:
+    """Wait until the name of a new file is on the disk, where folders can be waited for."""
+    if os.name != "posix":
+        return
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def sha256_of(path: Path) -> str:

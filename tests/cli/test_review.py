@@ -8,9 +8,10 @@ from pathlib import Path
 
 import pytest
 
+from gradshield.cli import apply
 from gradshield.reporting.page import REVIEW_MARKER as MARKER
 from gradshield.run.folder import RunFolder
-from gradshield.run.review import ReviewServer
+from gradshield.run.review_server import ReviewServer
 from tests.cli.command_line import gradshield
 from tests.run.run_folders import made_run, mark
 
@@ -37,7 +38,7 @@ def test_it_tells_the_address_and_what_was_saved(
     assert outcome.code == 0, outcome.err
     assert opened == [outcome.out.splitlines()[0].removeprefix("Review at ")]
     assert opened[0].startswith("http://127.0.0.1:")
-    assert f"1 marks were saved. Next: gradshield apply {folder.path}" in outcome.out
+    assert f"Marks saved: 1. Next: gradshield apply {folder.path}" in outcome.out
     assert json.loads(folder.overrides.read_text())["reviewer"] == "Ada"
 
 
@@ -53,7 +54,10 @@ def test_without_a_report(folder: RunFolder) -> None:
     assert "gradshield report" in outcome.err
 
 
-def test_marks_that_were_saved_are_applied(folder: RunFolder) -> None:
+def test_marks_that_were_saved_are_applied(
+    folder: RunFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(apply, "write_report", lambda *anything: None)
     assert gradshield("review", folder.path, "--no-browser").code == 0
     outcome = gradshield("apply", folder.path, "--json")
     assert json.loads(outcome.out)["overrides"]["overruled"][0]["row"] == 4

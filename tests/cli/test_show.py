@@ -12,7 +12,8 @@ from gradshield.data import open_source
 from gradshield.errors import UserError
 from gradshield.run.apply import review_of
 from gradshield.run.folder import RunFolder
-from gradshield.run.overrides import read_exported, record_overrides
+from gradshield.run.incoming_overrides import read_exported
+from gradshield.run.overrides import record_overrides
 from tests.cli.command_line import gradshield
 from tests.reporting.runs import chat, plain_rows, synthetic_run
 from tests.run.run_folders import line, made_run
@@ -29,7 +30,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> RunFolder:
 
 
 def _mark(folder: RunFolder, row: int, **fields: str) -> None:
-    run = review_of(folder, open_source(str(folder.path.parent / "train.jsonl")))
+    run = review_of(folder, open_source(folder.path.parent / "train.jsonl"))
     mark = {
         "row": row,
         "fingerprint": run.rows[row],

@@ -18,7 +18,8 @@ from gradshield.run.fingerprints import fingerprints_of, run_fingerprint
 from gradshield.run.folder import RunFolder
 from gradshield.run.overrides import read_overrides
 from gradshield.run.report import write_report
-from gradshield.run.review import ReviewServer, open_site
+from gradshield.run.review import open_site
+from gradshield.run.review_server import ReviewServer
 from gradshield.run.threshold import read_scores
 from tests.cli.command_line import gradshield
 from tests.reporting.browser import OpenPage, needs_chromium, running_browser
@@ -245,7 +246,7 @@ def test_marks_are_exported(small: OpenPage, run: RunFolder) -> None:
         (3, "remove"),
         (25, "keep"),
     ]
-    prints = fingerprints_of(open_source(str(run.path.parent / "train.jsonl")))
+    prints = fingerprints_of(open_source(run.path.parent / "train.jsonl"))
     assert content["overrides"][1] | {"time": ""} == {
         "row": 25,
         "fingerprint": prints[25],

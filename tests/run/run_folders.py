@@ -81,7 +81,7 @@ def mark(folder: RunFolder, row: int, action: str, **fields: Any) -> dict[str, A
     data = folder.path.parent / "data.jsonl"
     return {
         "row": row,
-        "fingerprint": fields.get("fingerprint") or fingerprints_of(open_source(str(data)))[row],
+        "fingerprint": fields.get("fingerprint") or fingerprints_of(open_source(data))[row],
         "action": action,
         "reviewer": "Ada",
         "time": "2026-11-26T07:00:00Z",

@@ -11,7 +11,8 @@ from gradshield.errors import UserError
 from gradshield.run.apply import review_of
 from gradshield.run.compare_runs import ChangedRow, compare_runs
 from gradshield.run.folder import RunFolder
-from gradshield.run.overrides import read_exported, record_overrides
+from gradshield.run.incoming_overrides import read_exported
+from gradshield.run.overrides import record_overrides
 from tests.run.data_files import good_rows
 from tests.run.run_folders import SCORES, exported, made_run, mark
 
@@ -58,7 +59,7 @@ def test_another_model(first: RunFolder, tmp_path: Path) -> None:
 
 def test_overrides_count(first: RunFolder, tmp_path: Path) -> None:
     second = made_run(tmp_path / "second")
-    run = review_of(second, open_source(str(second.path.parent / "data.jsonl")))
+    run = review_of(second, open_source(second.path.parent / "data.jsonl"))
     marks = read_exported(exported(second, [mark(second, 4, "keep")]), run)
     record_overrides(second, marks, run)
     found = compare_runs(first, second)

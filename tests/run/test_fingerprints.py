@@ -24,7 +24,7 @@ def _sha256(content: bytes) -> str:
 def test_json_lines_are_their_bytes_without_endings(tmp_path: Path) -> None:
     data = mixed_jsonl(tmp_path / "mixed.jsonl")
     expected = [_sha256(line.rstrip(b"\r\n")) for line in rows_of(mixed_lines())]
-    assert fingerprints_of(open_source(str(data))) == expected
+    assert fingerprints_of(open_source(data)) == expected
     assert len(set(expected)) == len(expected)  # those that cannot be parsed included
 
 
@@ -32,13 +32,13 @@ def test_compressed_rows_are_those_inside(tmp_path: Path) -> None:
     plain = mixed_jsonl(tmp_path / "mixed.jsonl")
     packed = tmp_path / "mixed.jsonl.gz"
     packed.write_bytes(gzip.compress(plain.read_bytes()))
-    assert fingerprints_of(open_source(str(packed))) == fingerprints_of(open_source(str(plain)))
+    assert fingerprints_of(open_source(packed)) == fingerprints_of(open_source(plain))
 
 
 def test_csv_records_are_their_bytes(tmp_path: Path) -> None:
     data = tmp_path / "data.csv"
     data.write_bytes(b'prompt,completion\r\n"a\nb",c\r\nd,e,f\r\n"g",h')
-    assert fingerprints_of(open_source(str(data))) == [
+    assert fingerprints_of(open_source(data)) == [
         _sha256(b'"a\nb",c'),
         _sha256(b"d,e,f"),
         _sha256(b'"g",h'),
@@ -48,7 +48,7 @@ def test_csv_records_are_their_bytes(tmp_path: Path) -> None:
 def test_array_elements_are_their_bytes_also_where_they_are_no_rows(tmp_path: Path) -> None:
     data = tmp_path / "data.json"
     data.write_text('[ {"b": 1,\n "a": "é"} , 7 ]', encoding="utf-8")
-    assert fingerprints_of(open_source(str(data))) == [
+    assert fingerprints_of(open_source(data)) == [
         _sha256('{"b": 1,\n "a": "é"}'.encode()),
         _sha256(b"7"),
     ]
@@ -58,7 +58,7 @@ def test_stored_values_are_canonical_json(tmp_path: Path) -> None:
     rows = [{"b": "é", "a": [1, None]}, {"b": "x", "a": []}]
     pq.write_table(pa.Table.from_pylist(rows), tmp_path / "data.parquet")
     expected = [_sha256(rb'{"a":[1,null],"b":"\u00e9"}'), _sha256(b'{"a":[],"b":"x"}')]
-    assert fingerprints_of(open_source(str(tmp_path / "data.parquet"))) == expected
+    assert fingerprints_of(open_source(tmp_path / "data.parquet")) == expected
 
 
 def test_values_that_json_lacks_count_too() -> None:

@@ -22,7 +22,8 @@ from gradshield.reporting import details
 from gradshield.reporting.document import ReportDocument, report_schema
 from gradshield.run.apply import review_of
 from gradshield.run.folder import RunFolder, write_json
-from gradshield.run.overrides import read_exported, record_overrides
+from gradshield.run.incoming_overrides import read_exported
+from gradshield.run.overrides import record_overrides
 from gradshield.run.report import write_report
 from gradshield.run.threshold import count_again, read_decision
 from tests.reporting.runs import chat, plain_rows, synthetic_run
@@ -123,7 +124,7 @@ def _overrule(run: RunFolder) -> None:
         mark(run, 5, "remove", reason="Odd."),
         mark(run, 11, "remove", reason="Agreed."),
     ]
-    reviewed = review_of(run, open_source(str(data)))
+    reviewed = review_of(run, open_source(data))
     record_overrides(run, read_exported(exported(run, marks), reviewed), reviewed)
     count_again(run)
 

@@ -13,7 +13,8 @@ from gradshield.run.apply import apply
 from gradshield.run.folder import RunFolder
 from gradshield.run.overrides import in_effect, read_overrides
 from gradshield.run.report import write_report
-from gradshield.run.review import ReviewServer, open_site
+from gradshield.run.review import open_site
+from gradshield.run.review_server import ReviewServer
 from tests.reporting.browser import OpenPage, needs_chromium, running_browser
 from tests.reporting.runs import plain_rows, synthetic_run
 

@@ -14,7 +14,8 @@ from gradshield.cli.run_config import checked
 from gradshield.config import RunConfig
 from gradshield.run.apply import apply, check_input, review_of
 from gradshield.run.folder import RunFolder
-from gradshield.run.overrides import not_recorded, read_exported, record_overrides
+from gradshield.run.incoming_overrides import read_exported
+from gradshield.run.overrides import not_recorded, record_overrides
 from gradshield.run.report import write_report
 from gradshield.run.summary import write_summary
 from gradshield.run.threshold import count_again

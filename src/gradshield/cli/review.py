@@ -13,7 +13,8 @@ from rich.text import Text
 from gradshield.cli import options as o
 from gradshield.run.folder import RunFolder
 from gradshield.run.overrides import read_overrides
-from gradshield.run.review import ReviewServer, open_site
+from gradshield.run.review import open_site
+from gradshield.run.review_server import ReviewServer
 
 
 def review_command(
@@ -50,9 +51,7 @@ def review_command(
     finally:
         server.server_close()
     saved = len(read_overrides(folder)) - before
-    text = (
-        f"{saved} marks were saved. Next: gradshield apply {run}" if saved else "No mark was made."
-    )
+    text = f"Marks saved: {saved}. Next: gradshield apply {run}" if saved else "No mark was made."
     console.print(Text(f"\n{text}"), soft_wrap=True)
 
 

@@ -74,8 +74,9 @@ def review_text(decision: dict[str, Any]) -> str:
     changes = Counter((entry["from"], entry["to"]) for entry in review["overruled"])
     what = ", ".join(f"{count} {a} → {b}" for (a, b), count in sorted(changes.items()))
     who = ", ".join(f"{one_line(name)} ({n})" for name, n in review["reviewers"].items())
+    count = len(review["overruled"])
     return (
-        f"Reviewers overruled the score for {len(review['overruled'])} rows"
+        f"Reviewers overruled the score for {count} {'row' if count == 1 else 'rows'}"
         f"{f' ({what})' if what else ''} and agreed with it for {review['agreeing']}: {who}."
     )
 

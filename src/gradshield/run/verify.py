@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from gradshield.config import RunConfig
-from gradshield.data import DataSource, open_source
+from gradshield.data import DataSource
 from gradshield.errors import UserError
 from gradshield.files import sha256_of
 from gradshield.run.apply import file_rows
@@ -172,7 +172,7 @@ def _rows(config: RunConfig, folder: RunFolder, source: DataSource) -> str:
             continue
         if not written:
             raise UserError(f"There is no {name} file: run `gradshield apply` again.")
-        held = open_source(str(written[0]), split=source.split).read()
+        held = source.read_subset(written[0])
         expected = [fingerprints[position] for position in positions]
         _compare(expected, [row_fingerprint(row) for row in held], written[0])
     return f"each of the {len(fingerprints)} rows is once where decision and overrides put it."
