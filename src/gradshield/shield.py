@@ -126,9 +126,7 @@ class GradShield:
             names = ", ".join(map(str, rows))
             raise UserError(f"rows must be a list or a Dataset: pass one of the splits {names}.")
         source = [_source_row(position, row) for position, row in enumerate(rows)]
-        examples, rejections, _ = tokenize_rows(
-            source, self.loaded.tokenizer, **self.data.model_dump()
-        )
+        examples, rejections, _ = tokenize_rows(source, self.loaded.tokenizer, **dict(self.data))
         with self.progress.track("Scoring rows", len(examples), "rows") as advance:
             scores = score_examples(
                 self.loaded,

@@ -73,7 +73,7 @@ def test_data_is_described_and_its_mask_blurred(
     assert "Name river" not in outcome.out
     assert "░" in outcome.out
     shown = gradshield("check", "-m", model_folder, "--data", data, "--show-text")
-    assert "<|im_start|>assistant\nYes.<|im_end|>" in shown.out
+    assert "<|im_start|>assistant\n⟦Yes.<|im_end|>⟧" in shown.out
 
 
 def test_data_without_a_row_to_score_is_a_major_finding(

@@ -4,19 +4,18 @@ from gradshield.data.containers import CONTAINERS, Container, FileFacts, open_co
 from gradshield.data.conversation import Conversation, Message, Rejection
 from gradshield.data.errors import DataError
 from gradshield.data.formats import FORMATS, Format, FormatDetection, detect_format, format_named
-from gradshield.data.load import LoadedData, load_examples, tokenize_rows
+from gradshield.data.load import LoadedData, ResponseChoice, load_examples, tokenize_rows
 from gradshield.data.preview import preview
+from gradshield.data.profiles import DEFAULT_PROFILE, PROFILES, Profile, make_profile
 from gradshield.data.rows import SourceRow
 from gradshield.data.template import ChatTemplate, TemplateError
-from gradshield.data.tokenization import (
-    ResponseChoice,
-    TokenizedExample,
-    tokenize_conversation,
-)
+from gradshield.data.tokenization import TokenizedExample, tokenize_conversation
 
 __all__ = [
     "CONTAINERS",
+    "DEFAULT_PROFILE",
     "FORMATS",
+    "PROFILES",
     "ChatTemplate",
     "Container",
     "Conversation",
@@ -26,6 +25,7 @@ __all__ = [
     "FormatDetection",
     "LoadedData",
     "Message",
+    "Profile",
     "Rejection",
     "ResponseChoice",
     "SourceRow",
@@ -34,6 +34,7 @@ __all__ = [
     "detect_format",
     "format_named",
     "load_examples",
+    "make_profile",
     "open_container",
     "preview",
     "tokenize_conversation",
