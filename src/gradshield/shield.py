@@ -78,6 +78,7 @@ class GradShield:
         self.threshold = threshold or ThresholdSettings()
         self.progress = progress or Silent()
         self.loaded = _loaded(model, tokenizer, self.progress)
+        self._references: dict[str, np.ndarray[Any, np.dtype[np.float64]]] = {}
 
     @cached_property
     def own_answers(self) -> OwnAnswers:
@@ -104,10 +105,20 @@ class GradShield:
         """How scores are computed, made ready for the model and the direction."""
         return prepare_engine(self.loaded, self.direction, self.scoring, self.progress)
 
-    @cached_property
+    @property
     def reference(self) -> np.ndarray[Any, np.dtype[np.float64]]:
         """FIHS of harmless reference rows, [rows]."""
-        examples = reference_examples(self.loaded)
+        return self._reference_like({})
+
+    def _reference_like(self, row: Mapping[str, Any]) -> np.ndarray[Any, np.dtype[np.float64]]:
+        """The reference in the shape of `row`, where the profile reads several."""
+        shape = repr(self.data.profile.exchange("", "", row))
+        if shape not in self._references:
+            self._references[shape] = self._score_reference(row)
+        return self._references[shape]
+
+    def _score_reference(self, like: Mapping[str, Any]) -> np.ndarray[Any, np.dtype[np.float64]]:
+        examples = reference_examples(self.loaded, self.data.profile, like)
         scores = score_examples(
             self.loaded,
             examples,
@@ -147,10 +158,11 @@ class GradShield:
             rows: A list of dicts or a `datasets.Dataset`; not modified.
         """
         lines = self.score(rows)
-        scores = np.array([line["fihs"] for line in lines if line["status"] == "scored"])
+        scored = [line for line in lines if line["status"] == "scored"]
+        scores = np.array([line["fihs"] for line in scored])
         decision = decide(
             scores,
-            self.reference,
+            self._reference_like(rows[scored[0]["row"]] if scored else {}),
             rule=self.threshold.rule,
             level=self.threshold.level,
             seed=self.threshold.seed,

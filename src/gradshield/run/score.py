@@ -58,7 +58,7 @@ def score(config: RunConfig, folder: RunFolder, progress: Progress, *, force: bo
     if not _is_scored(folder, data):
         engine = prepare_engine(loaded, direction, config.scoring, progress)
         write_json(folder.engine, {"notes": engine.notes, "warning": engine.warning})
-        _score_reference(config, folder, loaded, engine, progress)
+        _score_reference(config, folder, loaded, engine, data, progress)
         _score_rows(config, folder, loaded, engine, data, progress)
     _write_rejections(folder, data)
 
@@ -160,11 +160,13 @@ def _score_reference(
     folder: RunFolder,
     loaded: LoadedModel,
     engine: PreparedEngine,
+    data: LoadedData,
     progress: Progress,
 ) -> None:
     if folder.reference.is_file():
         return
-    examples = reference_examples(loaded)
+    like = data.rows[data.examples[0].row].value if data.examples else None
+    examples = reference_examples(loaded, config.data.profile, like)
     with progress.track("Scoring reference rows", len(examples), "rows") as advance:
         lines = _score_lines(config, loaded, engine, examples, {}, advance)
     write_part(lines, folder.reference)
