@@ -122,6 +122,14 @@ class DataSettings(_Settings):
         return self
 
 
+class InputSettings(_Settings):
+    """Which part of a data set with several is read."""
+
+    split: str | None = None
+    subset: str | None = None
+    data_revision: str | None = None
+
+
 class ScoringSettings(_Settings):
     """What FIHS is taken of, and how it is computed."""
 
@@ -163,12 +171,14 @@ class RunConfig(_Settings):
     """Everything that decides the outcome of `gradshield filter`."""
 
     data_path: str
+    input: InputSettings = InputSettings()
     model: ModelSettings = ModelSettings()
     data: DataSettings = DataSettings()
     scoring: ScoringSettings = ScoringSettings()
     threshold: ThresholdSettings = ThresholdSettings()
     on_reject: Literal["hold", "keep", "fail"] = "hold"
     action: Literal["drop", "annotate", "downweight"] = "drop"
+    shards: int | None = Field(default=None, ge=1)
     search: SearchSettings | None = None
 
 

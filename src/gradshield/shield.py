@@ -13,7 +13,7 @@ import numpy as np
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from gradshield.config import DataSettings, ScoringSettings, ThresholdSettings
-from gradshield.data import SourceRow, tokenize_rows
+from gradshield.data import SourceRow, omission_notes, tokenize_rows
 from gradshield.errors import UserError
 from gradshield.models.load import DEFAULT_MODEL, LoadedModel, load_model
 from gradshield.probes.calibration import answer_probes, measure_direction
@@ -138,6 +138,8 @@ class GradShield:
             raise UserError(f"rows must be a list or a Dataset: pass one of the splits {names}.")
         source = [_source_row(position, row) for position, row in enumerate(rows)]
         examples, rejections, _ = tokenize_rows(source, self.loaded.tokenizer, **dict(self.data))
+        for note in omission_notes(examples):
+            self.progress.say(note)
         with self.progress.track("Scoring rows", len(examples), "rows") as advance:
             scores = score_examples(
                 self.loaded,

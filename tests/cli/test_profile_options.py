@@ -78,7 +78,7 @@ def test_options_of_a_profile_are_yaml() -> None:
 
 def test_a_configuration_names_data_profile_and_length(axolotl: Path) -> None:
     choice = data_choice(None, axolotl=axolotl)
-    assert choice.path == axolotl.parent / "chats.jsonl"
+    assert choice.path == str(axolotl.parent / "chats.jsonl")
     settings = DataSettings(**choice.settings)
     assert settings.profile.name == "axolotl"
     assert settings.max_length == 700
@@ -92,7 +92,7 @@ def test_options_go_before_the_file(axolotl: Path) -> None:
         profile_option=["train_on_inputs=true"],
         max_length=88,
     )
-    assert choice.path == ROWS
+    assert choice.path == str(ROWS)
     settings = DataSettings(**choice.settings)
     assert settings.max_length == 88
     assert settings.profile.model_dump()["train_on_inputs"] is True
@@ -100,7 +100,7 @@ def test_options_go_before_the_file(axolotl: Path) -> None:
 
 def test_a_data_set_of_llamafactory(dataset_info: Path) -> None:
     choice = data_choice(None, dataset_info=dataset_info, dataset="mine")
-    assert choice.path == dataset_info.parent / "mine.json"
+    assert choice.path == str(dataset_info.parent / "mine.json")
     assert DataSettings(**choice.settings).profile.reads is not None
 
 

@@ -10,13 +10,12 @@ from typing import Any
 
 from gradshield.config import RunConfig
 from gradshield.data import (
+    DataSource,
     LoadedData,
     Rejection,
     TokenizedExample,
     load_examples,
-    open_container,
 )
-from gradshield.errors import UserError
 from gradshield.evaluation.generation import Answer
 from gradshield.models.load import LoadedModel, load_model
 from gradshield.probes.calibration import answer_probes, measure_direction
@@ -25,7 +24,8 @@ from gradshield.probes.proxies import OwnAnswers
 from gradshield.progress import Progress
 from gradshield.run.folder import RunFolder, write_json
 from gradshield.run.health import report_health
-from gradshield.run.provenance import run_identity, run_record
+from gradshield.run.provenance import loss_record, run_identity, run_record
+from gradshield.run.source import check_apart, open_input
 from gradshield.scoring.engines import PreparedEngine
 from gradshield.scoring.reference import reference_examples
 from gradshield.scoring.score import prepare_engine, score_examples
@@ -44,11 +44,13 @@ def score(config: RunConfig, folder: RunFolder, progress: Progress, *, force: bo
     Raises:
         UserError: The data, the model or the folder cannot be used.
     """
-    open_container(config.data_path)  # unusable data is to be known before the model is loaded
-    _check_apart(Path(config.data_path).resolve(), folder.path.resolve())
+    source = open_input(config)  # unusable data is to be known before the model is loaded
+    check_apart(source, folder.path)
     loaded = load_model(**config.model.model_dump(), say=progress.say)
-    data = read_data(config, loaded, progress)
-    continued = folder.claim(run_identity(config, loaded), run_record(config), force=force)
+    data = read_data(config, loaded, progress, source)
+    identity = run_identity(config, loaded, source)
+    record = {"loss": loss_record(config), **run_record(source)}
+    continued = folder.claim(identity, record, force=force)
     folder.write_config(config)
     if continued:
         progress.say(f"Going on with the run in {folder.path}: what is done is kept.")
@@ -63,20 +65,12 @@ def score(config: RunConfig, folder: RunFolder, progress: Progress, *, force: bo
     _write_rejections(folder, data)
 
 
-def _check_apart(source: Path, run: Path) -> None:
-    """Starting over deletes the run folder, and a run in a data folder would change the data."""
-    if source.is_relative_to(run) or run.is_relative_to(source):
-        raise UserError(
-            f"The input {source} and the run folder {run} lie in each other, but the input must "
-            "stay as it is: name another --out."
-        )
-
-
-def read_data(config: RunConfig, loaded: LoadedModel, progress: Progress) -> LoadedData:
+def read_data(
+    config: RunConfig, loaded: LoadedModel, progress: Progress, source: DataSource
+) -> LoadedData:
     """Read and tokenise the input, and say what was found."""
-    data = load_examples(Path(config.data_path), loaded.tokenizer, **dict(config.data))
-    kind = data.container.name
-    progress.say(f"{config.data_path}: {len(data.rows)} rows ({kind}); {data.format_statement}")
+    data = load_examples(source, loaded.tokenizer, **dict(config.data))
+    progress.say(f"{source.description}; {data.format_statement}")
     for note in data.notes:
         progress.say(note)
     profile = config.data.profile
@@ -98,8 +92,10 @@ def _write_rejections(folder: RunFolder, data: LoadedData) -> None:
     for line in read_table(folder.scores):
         if line["status"] == "rejected":
             reason, _, detail = line["reason"].partition(": ")
-            place = {"row": line["row"], "line": data.rows[line["row"]].line}
-            rejected.append({**place, "reason": reason, "detail": detail})
+            row = data.rows[line["row"]]
+            place = {"row": row.position, "line": row.line}
+            file = {} if row.file is None else {"file": row.file}
+            rejected.append({**place, **file, "reason": reason, "detail": detail})
     write_json(folder.rejections, rejected)
 
 

@@ -138,6 +138,13 @@ def test_end_tokens_that_are_no_tokens_of_the_row_are_not_scored() -> None:
         ours(profile, {"messages": TWO}, "chatml")
 
 
+def test_rows_with_tools_are_not_scored_without_them() -> None:
+    tool = {"type": "function", "function": {"name": "weather", "parameters": {"type": "object"}}}
+    profile = {"name": "llamafactory", "template": "chatml"}
+    with pytest.raises(Rejection, match="tools are not supported"):
+        ours(profile, {"messages": ONE, "tools": [tool]}, "chatml")
+
+
 def test_of_odd_rows_each_is_accounted_for() -> None:
     """As in a public report, where all of them vanished without a line number."""
     rows = [

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from gradshield.data import DataError, Rejection
-from tests.data.profiles.cases import ONE, Case
+from tests.data.profiles.cases import ONE, Case, tokenizer
 from tests.data.profiles.golden import assert_same, golden_cases, ours, trained
 
 
@@ -32,3 +32,10 @@ def test_a_marker_that_is_part_of_a_token_is_not_found() -> None:
     with pytest.raises(Rejection) as caught:
         ours({"name": "unsloth", **parts}, {"messages": ONE}, "plain")
     assert caught.value.reason == "marker_not_found"
+
+
+def test_a_text_is_taken_as_printed_already() -> None:
+    text = tokenizer("chatml_eos").apply_chat_template(ONE, tokenize=False)
+    assert ours("unsloth", {"text": text}, "chatml_eos") == ours(
+        "unsloth", {"messages": ONE}, "chatml_eos"
+    )

@@ -11,6 +11,7 @@ from gradshield.data.formats.detection import FormatCount, FormatDetection, dete
 from gradshield.data.formats.messages import MessagesFormat
 from gradshield.data.formats.prompt_completion import PromptCompletionFormat
 from gradshield.data.formats.sharegpt import SharegptFormat
+from gradshield.data.formats.text import TextFormat
 from gradshield.data.rows import SourceRow
 
 FORMATS: tuple[Format, ...] = (
@@ -18,6 +19,7 @@ FORMATS: tuple[Format, ...] = (
     SharegptFormat(),
     PromptCompletionFormat(),
     AlpacaFormat(),
+    TextFormat(),
 )
 
 __all__ = [
