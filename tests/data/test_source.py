@@ -48,9 +48,8 @@ def test_rows_are_numbered_through_all_files_and_know_their_own(tmp_path: Path) 
     assert [row.position for row in rows] == list(range(5))
     assert rows[4].place == "line 2 of part10.jsonl"
     assert source.description == f"{folder}: 3 files, 5 rows (jsonl)"
-    assert source.facts.notes == (
-        f"1 files in {folder} are no data files and are not read: README.md",
-    )
+    note = f"not read, since they are no data files: README.md in {folder}"
+    assert source.facts.notes == (note,)
     assert prompts(open_source(f"{folder}/part*.jsonl")) == prompts(source)
 
 

@@ -62,7 +62,7 @@ def open_source(
 
 
 def _fetched(name: str, split: str | None, subset: str | None, revision: str | None) -> Path:
-    """The file that a data set of the hub is fetched to; a mistyped path is not looked for there."""
+    """The file that a data set of the hub is fetched to; no mistyped path is looked for there."""
     on_hub = str(hub_name(name))
     if on_hub == name and Path(name).parent.is_dir():
         raise DataError(f"{name}: no such file or folder; if the hub is meant, name hub:{name}")
@@ -88,8 +88,8 @@ def _sharded(name: str, files: Sequence[Path], others: Sequence[Path], root: Pat
         raise DataError(f"{name}: there are no rows in its {len(files)} files")
     notes = [note for fact in facts for note in fact.notes]
     if others:
-        names = ", ".join(path.name for path in others[:5])
-        notes.append(f"{len(others)} files in {name} are no data files and are not read: {names}")
+        names = ", ".join(path.name for path in others[:5]) + (", …" if others[5:] else "")
+        notes.append(f"not read, since they are no data files: {names} in {name}")
     return DataSource(
         name=name,
         location=os.path.abspath(name),
