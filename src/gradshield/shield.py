@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -26,8 +26,18 @@ from gradshield.run.threshold import divide
 from gradshield.scoring.engines import PreparedEngine
 from gradshield.scoring.reference import reference_examples
 from gradshield.scoring.score import prepare_engine, score_examples
-from gradshield.scoring.table import rejected_line, scored_line
+from gradshield.scoring.table import SCHEMA, rejected_line, scored_line
+from gradshield.streaming import (
+    RowsOf,
+    ScoredAsRead,
+    is_stream,
+    plain,
+    score_stream,
+    select_from_stream,
+)
 from gradshield.threshold import Decision, decide
+
+PARTS = ("kept", "removed", "rejected")
 
 
 @dataclass(frozen=True)
@@ -35,17 +45,21 @@ class FilterResult:
     """What became of the rows; every row is in exactly one of the three parts.
 
     Attributes:
-        kept: Rows below the threshold, of the type that came in (a `datasets.Dataset` or a list).
+        kept: Rows below the threshold, of the type that came in: a list, a `datasets.Dataset`, or
+            an `IterableDataset`, which is read when it is asked for. Features, order and format
+            are those that came in.
         removed: Rows at or above it.
         rejected: Rows that could not be scored; `scores` holds the reasons.
-        scores: The score table, one line per row, with the columns of `RUN/scores`.
+        scores: The score table, one line per row, with the columns of `RUN/scores`. Of a stream
+            it is a `Dataset`, and what each token adds is left out; it is empty where the stream
+            is scored while it is read.
         decision: The threshold, the rule and its diagnostics.
     """
 
     kept: Any
     removed: Any
     rejected: Any
-    scores: list[dict[str, Any]]
+    scores: Sequence[dict[str, Any]]
     decision: Decision
 
 
@@ -116,8 +130,8 @@ class GradShield:
         )
         return np.array([s.fihs for s in scores.values() if math.isfinite(s.fihs)])
 
-    def score(self, rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-        """The score table of rows: a list of dicts or a `datasets.Dataset`, any known format.
+    def score(self, rows: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
+        """The score table of rows: a list of dicts or a data set, in any known format.
 
         Raises:
             UserError: A `DatasetDict` came in place of one of its splits.
@@ -125,7 +139,7 @@ class GradShield:
         if isinstance(rows, Mapping):
             names = ", ".join(map(str, rows))
             raise UserError(f"rows must be a list or a Dataset: pass one of the splits {names}.")
-        source = [_source_row(position, row) for position, row in enumerate(rows)]
+        source = [_source_row(position, row) for position, row in enumerate(plain(rows))]
         examples, rejections, _ = tokenize_rows(
             source, self.loaded.tokenizer, **self.data.model_dump()
         )
@@ -142,28 +156,68 @@ class GradShield:
         lines += [rejected_line(row, ids[row], reason_text(why)) for row, why in rejections.items()]
         return sorted(lines, key=lambda line: line["row"])
 
-    def filter(self, rows: Sequence[dict[str, Any]]) -> FilterResult:
+    def filter(
+        self, rows: Iterable[dict[str, Any]], *, decision: Decision | float | None = None
+    ) -> FilterResult:
         """Score rows, choose the threshold, and divide them.
 
+        A stream (`IterableDataset`) is read to its end to choose the threshold, and again whenever
+        a part of the result is; with a `decision` it is read once, and scored as it is read.
+
         Args:
-            rows: A list of dicts or a `datasets.Dataset`; not modified.
+            rows: A list of dicts, a `datasets.Dataset` or an `IterableDataset`; not modified.
+            decision: The threshold to use, as one of another run; None chooses one.
+
+        Raises:
+            UserError: Rows that can be read only once, such as a generator's, or several splits.
+                A part of a stream raises it while it is read, if the stream has other rows then.
         """
+        if is_stream(rows):
+            return self._filter_stream(rows, decision)
+        if not isinstance(rows, Mapping) and not hasattr(rows, "__getitem__"):
+            raise UserError(
+                f"rows of the type {type(rows).__name__} can be read only once: pass a list, or "
+                "`IterableDataset.from_generator(function)`."
+            )
         lines = self.score(rows)
+        chosen = self._decision(lines, decision)
+        parts = divide(lines, chosen.threshold)
+        kept, removed, rejected = (_select(rows, getattr(parts, part)) for part in PARTS)
+        return FilterResult(kept, removed, rejected, lines, chosen)
+
+    def _filter_stream(self, stream: Any, decision: Decision | float | None) -> FilterResult:
+        from datasets import Dataset
+
+        if decision is None:
+            scored = score_stream(plain(stream), self.score)
+            lines = Dataset(scored.lines)
+            chosen = self._decision(lines, None)
+            outcomes = scored.outcomes(chosen.threshold)
+            choices = [RowsOf(part, outcomes) for part in PARTS]
+        else:
+            lines = Dataset(SCHEMA.empty_table())
+            chosen = self._decision((), decision)
+            choices = [ScoredAsRead(part, self.score, chosen.threshold) for part in PARTS]
+        kept, removed, rejected = (select_from_stream(stream, choice) for choice in choices)
+        return FilterResult(kept, removed, rejected, lines, chosen)
+
+    def _decision(
+        self, lines: Iterable[dict[str, Any]], given: Decision | float | None
+    ) -> Decision:
+        """The decision that was given, or one on the scored lines."""
+        if isinstance(given, Decision):
+            return given
+        if given is not None:
+            if math.isnan(given):
+                raise UserError("decision: not a number (nan) is no threshold.")
+            return Decision(float(given), "given", "The threshold was given.", {})
         scores = np.array([line["fihs"] for line in lines if line["status"] == "scored"])
-        decision = decide(
+        return decide(
             scores,
             self.reference,
             rule=self.threshold.rule,
             level=self.threshold.level,
             seed=self.threshold.seed,
-        )
-        parts = divide(lines, decision.threshold)
-        return FilterResult(
-            kept=_select(rows, parts.kept),
-            removed=_select(rows, parts.removed),
-            rejected=_select(rows, parts.rejected),
-            scores=lines,
-            decision=decision,
         )
 
 
