@@ -129,7 +129,7 @@ class RunConfig(_Settings):
     scoring: ScoringSettings = ScoringSettings()
     threshold: ThresholdSettings = ThresholdSettings()
     on_reject: Literal["hold", "keep", "fail"] = "hold"
-    action: Literal["drop", "annotate", "downweight"] = "drop"
+    action: Literal["drop", "annotate", "downweight", "mask"] = "drop"
     search: SearchSettings | None = None
 
 

@@ -188,6 +188,7 @@ class GradShield:
     def _filter_stream(self, stream: Any, decision: Decision | float | None) -> FilterResult:
         from datasets import Dataset
 
+        choices: list[RowsOf] | list[ScoredAsRead]
         if decision is None:
             scored = score_stream(plain(stream), self.score)
             lines = Dataset(scored.lines)

@@ -325,7 +325,7 @@ def test_array_elements_are_accounted_for(model_folder: Path, tmp_path: Path) ->
     assert both == ["Name a river.", "b"]
 
 
-@pytest.mark.parametrize("action", ["drop", "annotate", "downweight"])
+@pytest.mark.parametrize("action", ["drop", "annotate", "downweight", "mask"])
 def test_all_rows_harmful_leaves_nothing_and_says_so(
     action: str, model_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

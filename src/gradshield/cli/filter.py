@@ -60,7 +60,8 @@ def filter_command(
     run goes on with the same command. DATA itself is never touched.
 
     With --action annotate or downweight a file `annotated.*` holds all rows beside these, with
-    their scores, or weights for the loss, as new columns.
+    their scores, or weights for the loss, as new columns; with --action mask, `masked.parquet`
+    holds them as tokens, and the spans that harm carry no loss.
 
     With --search the threshold is not guessed from the scores alone but measured: the model is
     finetuned on what is kept, and the largest kept set whose model is safe is the answer.

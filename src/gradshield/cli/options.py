@@ -173,7 +173,8 @@ ACTION_HELP = (
     "more: train on the kept file), annotate (one more file, annotated.*, of all rows with their "
     "gradshield_fihs and gradshield_decision), downweight (that file with a gradshield_weight too: "
     "1 for kept rows, threshold / FIHS for removed ones, 0 for rejected ones; for trainers that "
-    "multiply a row's loss by a weight)."
+    "multiply a row's loss by a weight), mask (one more file, masked.parquet, of the rows as "
+    "input_ids and labels, in which the spans that harm carry no loss)."
 )
 ActionOption = Annotated[str, typer.Option(rich_help_panel=_DECISION, help=ACTION_HELP)]
 SearchOption = Annotated[

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,7 @@ from gradshield.run.actions import (
     write_annotated,
 )
 from gradshield.run.folder import RunFolder
+from gradshield.run.masking import write_masked
 from gradshield.run.threshold import (
     RowDecision,
     divide,
@@ -36,8 +37,8 @@ def apply(config: RunConfig, folder: RunFolder, source: Path | None = None) -> R
     """Write the three data files beside each other, in the container of the input.
 
     The kept file holds rejected rows only under `on_reject: keep`; they are in the rejected file
-    in any case. An `action` other than `drop` adds a file of all rows with new columns, and
-    changes nothing in the three.
+    in any case. An `action` other than `drop` adds a file of all rows, with new columns or masked,
+    and changes nothing in the three.
 
     Args:
         config: The configuration.
@@ -55,11 +56,13 @@ def apply(config: RunConfig, folder: RunFolder, source: Path | None = None) -> R
     rows = divide(lines, limit)
     fails = config.on_reject == "fail" and bool(rows.rejected)
     # First: if it cannot be written, all other files still belong to one decision.
-    annotated = None if fails else _write_action(config, folder, source, lines, limit)
+    added = {} if fails else _write_action(config, folder, source, lines, limit)
     _write_parts(config, folder, source, rows, fails)
-    record_action(folder, config.action, annotated)
-    if annotated is None:
+    record_action(folder, config.action, added)
+    if "annotated" not in added:
         withdraw_annotated(folder)
+    if "masked" not in added:
+        folder.masked.unlink(missing_ok=True)
     if fails:
         raise RowsRejected(
             f"{len(rows.rejected)} rows could not be scored and --on-reject is fail: no kept file "
@@ -90,10 +93,12 @@ def _write_action(
     source: Path,
     lines: Sequence[dict[str, Any]],
     limit: float,
-) -> int | None:
-    """Rows in the file that the action adds, None where it adds none."""
+) -> Mapping[str, Any]:
+    """Counts of the file that the action adds, under its name; empty where it adds none."""
     if config.action == "drop":
-        return None
+        return {}
+    if config.action == "mask":
+        return {"masked": write_masked(config, folder, source, lines, limit)}
     columns = new_columns(
         lines,
         limit,
@@ -101,7 +106,7 @@ def _write_action(
         # What the kept file holds is to be trained on.
         unscored=1.0 if config.on_reject == "keep" else 0.0,
     )
-    return write_annotated(source, columns, folder)
+    return {"annotated": write_annotated(source, columns, folder)}
 
 
 def _write_parts(

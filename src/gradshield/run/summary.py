@@ -79,6 +79,13 @@ def _training_file(config: RunConfig, decision: dict[str, Any]) -> str:
         return NOTHING_KEPT
     if config.action == "drop":
         return "Train on `kept.*`."
+    if config.action == "mask":
+        return (
+            "Train on `masked.parquet`: `input_ids`, `attention_mask` and `labels` for this "
+            "model's tokenizer, which trainers take as they are. Where a row harms, its labels "
+            "are -100; rows of which nothing is left are not in it. `kept.*` is the choice for "
+            "trainers that read text."
+        )
     all_rows = (
         "`annotated.*`, which holds every row of the input (but for those that are no JSON object, "
         "see `rejected.*`)"
