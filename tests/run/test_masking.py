@@ -155,7 +155,17 @@ def run(model_folder: Path, _few_probes: None, tmp_path: Path) -> RunFolder:
 
 
 def _rows(folder: RunFolder) -> dict[int, dict[str, Any]]:
-    return {row["row"]: row for row in pq.read_table(folder.masked).to_pylist()}
+    """The rows of the file by their position in the input."""
+    rows = pq.read_table(folder.masked).to_pylist()
+    left_out = json.loads(folder.decision.read_text())["masked"]["left_out"]
+    rejected = [line["row"] for line in read_scores(folder) if line["status"] == "rejected"]
+    held_out = {row for row in rejected if folder.read_config().on_reject != "keep" or row == 6}
+    positions = [row for row in range(len(DATA)) if row not in (*left_out, *held_out)]
+    return dict(zip(positions, rows, strict=True))
+
+
+def _limit(folder: RunFolder) -> float:
+    return float(json.loads(folder.decision.read_text())["threshold"])
 
 
 def test_the_file_holds_all_rows_without_loss_where_they_harm(run: RunFolder) -> None:
@@ -183,7 +193,11 @@ def test_the_file_holds_all_rows_without_loss_where_they_harm(run: RunFolder) ->
         assert reduced(torch.from_numpy(rest), "sum_and_worst") < threshold
         assert not left.all()
     assert partly == printed["masked"]["partly"] == 3
-    assert (printed["masked"]["rows"], printed["masked"]["wholly"]) == (6, 1)
+    assert (printed["masked"]["rows"], printed["masked"]["left_out"]) == (6, [7])
+    lost = sum(line["response_tokens"] for line in lines if line["status"] == "scored") - sum(
+        label != IGNORED for row in rows.values() for label in row["labels"]
+    )
+    assert printed["masked"]["tokens"] == lost
     assert printed["files"]["masked"] == str(run.masked)
     assert "Train on `masked.parquet`" in run.summary.read_text()
 
@@ -194,8 +208,8 @@ def test_transformers_reads_the_file(run: RunFolder, tmp_path: Path) -> None:
 
     assert gradshield("apply", run.path, "--action", "mask").code == 0
     found = Dataset.from_parquet(str(run.masked), cache_dir=str(tmp_path / "cache"))
-    rows = list(found.remove_columns("row"))
-    batch = DataCollatorForSeq2Seq(chat_tokenizer())(rows)
+    assert found.column_names == ["input_ids", "attention_mask", "labels"]
+    batch = DataCollatorForSeq2Seq(chat_tokenizer())(list(found))
     loss = tiny_llama()(**batch).loss.item()
     assert math.isfinite(loss)
 
@@ -239,7 +253,9 @@ def test_an_engine_without_tokens_masks_whole_rows(run: RunFolder) -> None:
     lines = read_scores(run)
     write_part([line | {"token_fihs": None} for line in lines], run.scores / "part-00000.parquet")
     assert gradshield("apply", run.path, "--action", "mask").code == 0
-    assert json.loads(run.decision.read_text())["masked"]["wholly"] == 4
+    assert json.loads(run.decision.read_text())["masked"]["left_out"] == [
+        line["row"] for line in lines if line["fihs"] is not None and line["fihs"] >= _limit(run)
+    ]
     assert len(_rows(run)) == 3
 
 

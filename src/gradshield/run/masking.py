@@ -32,13 +32,12 @@ IGNORED = -100
 
 SCHEMA = pa.schema(
     [
-        ("row", pa.int64()),
         ("input_ids", pa.list_(pa.int32())),
         ("attention_mask", pa.list_(pa.int8())),
         ("labels", pa.list_(pa.int32())),
     ]
 )
-"""`row` is the position in the input; the others are what a trainer reads."""
+"""No column beside these: some trainers refuse, or stumble over, any that they do not know."""
 
 
 def harmful_spans(
@@ -120,16 +119,17 @@ def write_masked(
     source: Path,
     lines: Sequence[dict[str, Any]],
     threshold: float,
-) -> dict[str, int]:
+) -> dict[str, Any]:
     """Write `masked.parquet`, with the columns of `SCHEMA`, whole or not at all.
 
-    Kept rows carry loss on all response tokens, removed ones where nothing harms. A removed row
-    of which nothing remains is left out, since a batch without any loss is not a number in some
-    trainers; so is a rejected one, but under `on_reject: keep`.
+    Rows are in the order of the input. Kept ones carry loss on all response tokens, removed ones
+    where nothing harms. A removed row of which nothing remains is left out, since the loss of a
+    batch without any is not a number in some trainers; so is a rejected one, but under
+    `on_reject: keep`.
 
     Returns:
-        Counts: `rows` written, `partly` masked among them, `wholly` masked and so left out, and
-        `tokens` masked.
+        How many `rows` were written, how many of them are `partly` masked, how many `tokens` lost
+        their loss, and which rows are `left_out` since nothing of them remains.
 
     Raises:
         UserError: The tokenizer is not there, or makes other tokens than those that were scored.
@@ -137,7 +137,6 @@ def write_masked(
     rows = list(_masked_rows(config, source, lines, threshold))
     written = [row for row in rows if row.carries_loss]
     columns = {
-        "row": [row.row for row in written],
         "input_ids": [row.input_ids for row in written],
         "attention_mask": [[1] * len(row.input_ids) for row in written],
         "labels": [row.labels for row in written],
@@ -147,8 +146,8 @@ def write_masked(
     return {
         "rows": len(written),
         "partly": sum(row.masked > 0 for row in written),
-        "wholly": len(rows) - len(written),
         "tokens": sum(row.masked for row in rows),
+        "left_out": [row.row for row in rows if not row.carries_loss],
     }
 
 
