@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -13,7 +12,7 @@ import numpy as np
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from gradshield.config import DataSettings, ScoringSettings, ThresholdSettings
-from gradshield.data import SourceRow, tokenize_rows
+from gradshield.data import SourceRow, tokenize_rows_or_pairs
 from gradshield.errors import UserError
 from gradshield.models.load import DEFAULT_MODEL, LoadedModel, load_model
 from gradshield.probes.calibration import answer_probes, measure_direction
@@ -24,9 +23,11 @@ from gradshield.run.health import report_health
 from gradshield.run.score import reason_text
 from gradshield.run.threshold import divide
 from gradshield.scoring.engines import PreparedEngine
-from gradshield.scoring.reference import reference_examples
-from gradshield.scoring.score import prepare_engine, score_examples
-from gradshield.scoring.table import rejected_line, scored_line
+from gradshield.scoring.lines import Rows, hold_pairs, score_lines
+from gradshield.scoring.preference import preference_settings
+from gradshield.scoring.reference import reference_examples, reference_pairs
+from gradshield.scoring.score import prepare_engine
+from gradshield.scoring.table import rejected_line
 from gradshield.threshold import Decision, decide
 
 
@@ -101,20 +102,24 @@ class GradShield:
 
     @cached_property
     def engine(self) -> PreparedEngine:
-        """How scores are computed, made ready for the model and the direction."""
+        """How plain rows are scored, made ready for the model and the direction."""
         return prepare_engine(self.loaded, self.direction, self.scoring, self.progress)
 
     @cached_property
+    def preference_engine(self) -> PreparedEngine:
+        """How the answers of preference rows are scored, see `gradshield.scoring.preference`."""
+        settings = preference_settings(self.scoring)
+        return prepare_engine(self.loaded, self.direction, settings, self.progress)
+
+    @cached_property
     def reference(self) -> np.ndarray[Any, np.dtype[np.float64]]:
-        """FIHS of harmless reference rows, [rows]."""
-        examples = reference_examples(self.loaded)
-        scores = score_examples(
-            self.loaded,
-            examples,
-            self.engine,
-            batch_tokens=self.scoring.batch_tokens,
-        )
-        return np.array([s.fihs for s in scores.values() if math.isfinite(s.fihs)])
+        """FIHS of harmless plain rows, [rows]."""
+        return _scored(self._lines(reference_examples(self.loaded)))
+
+    @cached_property
+    def preference_reference(self) -> np.ndarray[Any, np.dtype[np.float64]]:
+        """FIHS of harmless preference rows, [rows]."""
+        return _scored(self._lines(reference_pairs(self.loaded)))
 
     def score(self, rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
         """The score table of rows: a list of dicts or a `datasets.Dataset`, any known format.
@@ -126,20 +131,17 @@ class GradShield:
             names = ", ".join(map(str, rows))
             raise UserError(f"rows must be a list or a Dataset: pass one of the splits {names}.")
         source = [_source_row(position, row) for position, row in enumerate(rows)]
-        examples, rejections, _ = tokenize_rows(
-            source, self.loaded.tokenizer, **self.data.model_dump()
-        )
-        with self.progress.track("Scoring rows", len(examples), "rows") as advance:
-            scores = score_examples(
-                self.loaded,
-                examples,
-                self.engine,
-                batch_tokens=self.scoring.batch_tokens,
-                progress=advance,
-            )
-        ids = [row.own_id for row in source]
-        lines = [scored_line(e, scores[e.row], ids[e.row]) for e in examples]
-        lines += [rejected_line(row, ids[row], reason_text(why)) for row, why in rejections.items()]
+        tokenized = tokenize_rows_or_pairs(source, self.loaded.tokenizer, **self.data.model_dump())
+        for note in tokenized.notes:
+            self.progress.say(note)
+        ids = {row.position: row.own_id for row in source}
+        scorable = tokenized.scorable
+        with self.progress.track("Scoring rows", len(scorable), "rows") as advance:
+            lines = self._lines(scorable, ids, advance)
+        lines += [
+            rejected_line(row, ids[row], reason_text(why))
+            for row, why in tokenized.rejections.items()
+        ]
         return sorted(lines, key=lambda line: line["row"])
 
     def filter(self, rows: Sequence[dict[str, Any]]) -> FilterResult:
@@ -149,10 +151,10 @@ class GradShield:
             rows: A list of dicts or a `datasets.Dataset`; not modified.
         """
         lines = self.score(rows)
-        scores = np.array([line["fihs"] for line in lines if line["status"] == "scored"])
+        are_preferences = any(line["chosen_tokens"] is not None for line in lines)
         decision = decide(
-            scores,
-            self.reference,
+            _scored(lines),
+            self.preference_reference if are_preferences else self.reference,
             rule=self.threshold.rule,
             level=self.threshold.level,
             seed=self.threshold.seed,
@@ -165,6 +167,26 @@ class GradShield:
             scores=lines,
             decision=decision,
         )
+
+    def _lines(
+        self,
+        rows: Rows,
+        ids: Mapping[int, str | int | None] | None = None,
+        progress: Callable[[int], None] = lambda count: None,
+    ) -> list[dict[str, Any]]:
+        return score_lines(
+            self.loaded,
+            rows,
+            self.preference_engine if hold_pairs(rows) else self.engine,
+            self.scoring,
+            ids=ids or {},
+            progress=progress,
+        )
+
+
+def _scored(lines: Sequence[Mapping[str, Any]]) -> np.ndarray[Any, np.dtype[np.float64]]:
+    """FIHS of the lines that have one, [scored lines]."""
+    return np.array([line["fihs"] for line in lines if line["status"] == "scored"])
 
 
 def _loaded(
