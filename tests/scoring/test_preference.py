@@ -101,7 +101,7 @@ def by_autograd(
 @pytest.mark.parametrize("engine", LINEAR_ENGINES)
 def test_scores_are_those_of_the_literal_loss(engine: str, loss: str) -> None:
     model = tiny_llama()
-    # The gradient of something, as those of runs are: a random one is harder for finite differences.
+    # The gradient of something, as those of runs are; finite differences suit a random one less.
     direction = Direction(training_direction(model, mixed_examples()[:3]), {})
     before = snapshot(model)
     # Few tokens a batch, so that sides of several pairs, and of one, are batched and are not.

@@ -59,10 +59,10 @@ def score_lines(
     """
     pairs = [row for row in rows if isinstance(row, TokenizedPair)]
     examples = [row for row in rows if isinstance(row, TokenizedExample)]
-    scores = {
-        **score_pairs(loaded, pairs, engine, settings, progress=progress),
-        **score_examples(
+    if pairs:
+        scores = score_pairs(loaded, pairs, engine, settings, progress=progress)
+    else:
+        scores = score_examples(
             loaded, examples, engine, batch_tokens=settings.batch_tokens, progress=progress
-        ),
-    }
+        )
     return [scored_line(row, scores[row.row], ids.get(row.row)) for row in rows]
