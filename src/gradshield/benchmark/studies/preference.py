@@ -163,7 +163,7 @@ def compare(
     values = np.array([SCORES[name](pair) for pair in scored])
     null = np.array([SCORES[name](pair) for pair in reference])
     threshold = decide(values, null).threshold
-    groups = {row.group: [] for row in rows}
+    groups: dict[str, list[float]] = {row.group: [] for row in rows}
     for row, value in zip(rows, values, strict=True):
         groups[row.group].append(value)
     return {
