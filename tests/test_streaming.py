@@ -247,3 +247,31 @@ def test_fingerprints_of_what_json_lacks() -> None:
     assert fingerprint({"day": days[0]}) != fingerprint({"day": days[1]})
     assert fingerprint({"a": "x", "b": None}) == fingerprint({"a": "x"})
     assert fingerprint({"a": "half \ud83d"})
+
+
+def _preference(number: int) -> dict[str, Any]:
+    answers = [f"Yes. {number}", "No."]
+    if number % 2:
+        answers.reverse()
+    return {"prompt": f"Name river {number}", "chosen": answers[0], "rejected": answers[1]}
+
+
+def test_preferences_are_streamed_too(shield: GradShield) -> None:
+    rows = Dataset.from_list([_preference(number) for number in range(12)])
+    in_memory = shield.filter(rows)
+    streamed = shield.filter(rows.to_iterable_dataset(num_shards=2))
+    assert list(streamed.kept) == list(in_memory.kept)
+    assert list(streamed.removed) == list(in_memory.removed)
+    assert streamed.decision == in_memory.decision
+    assert 0 < len(in_memory.kept) < 12
+
+
+def test_kinds_that_cannot_be_compared_are_refused(
+    shield: GradShield, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(streaming, "CHUNK", 4)
+    plain_rows = [{"prompt": f"Name {number}", "completion": "Yes."} for number in range(4)]
+    mixed = [*plain_rows, *map(_preference, range(4))]
+    stream = IterableDataset.from_generator(lambda: iter(mixed))
+    with pytest.raises(UserError, match="plain and preference rows"):
+        shield.filter(stream)

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -13,8 +12,9 @@ import numpy as np
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from gradshield.config import DataSettings, ScoringSettings, ThresholdSettings
-from gradshield.data import SourceRow, tokenize_rows
+from gradshield.data import SourceRow, tokenize_rows_or_pairs
 from gradshield.errors import UserError
+from gradshield.filter_result import PARTS, FilterResult, select
 from gradshield.models.load import DEFAULT_MODEL, LoadedModel, load_model
 from gradshield.probes.calibration import answer_probes, measure_direction
 from gradshield.probes.direction import Direction
@@ -24,9 +24,11 @@ from gradshield.run.health import report_health
 from gradshield.run.score import reason_text
 from gradshield.run.threshold import divide
 from gradshield.scoring.engines import PreparedEngine
-from gradshield.scoring.reference import reference_examples
-from gradshield.scoring.score import prepare_engine, score_examples
-from gradshield.scoring.table import SCHEMA, rejected_line, scored_line
+from gradshield.scoring.lines import Rows, hold_pairs, score_lines
+from gradshield.scoring.preference import preference_settings
+from gradshield.scoring.reference import reference_examples, reference_pairs
+from gradshield.scoring.score import prepare_engine
+from gradshield.scoring.table import SCHEMA, rejected_line
 from gradshield.streaming import (
     RowsOf,
     ScoredAsRead,
@@ -36,31 +38,6 @@ from gradshield.streaming import (
     select_from_stream,
 )
 from gradshield.threshold import Decision, decide
-
-PARTS = ("kept", "removed", "rejected")
-
-
-@dataclass(frozen=True)
-class FilterResult:
-    """What became of the rows; every row is in exactly one of the three parts.
-
-    Attributes:
-        kept: Rows below the threshold, of the type that came in: a list, a `datasets.Dataset`, or
-            an `IterableDataset`, which is read when it is asked for. Features, order and format
-            are those that came in.
-        removed: Rows at or above it.
-        rejected: Rows that could not be scored; `scores` holds the reasons.
-        scores: The score table, one line per row, with the columns of `RUN/scores`. Of a stream
-            it is a `Dataset`, and what each token adds is left out; it is empty where the stream
-            is scored while it is read.
-        decision: The threshold, the rule and its diagnostics.
-    """
-
-    kept: Any
-    removed: Any
-    rejected: Any
-    scores: Sequence[dict[str, Any]]
-    decision: Decision
 
 
 class GradShield:
@@ -115,20 +92,24 @@ class GradShield:
 
     @cached_property
     def engine(self) -> PreparedEngine:
-        """How scores are computed, made ready for the model and the direction."""
+        """How plain rows are scored, made ready for the model and the direction."""
         return prepare_engine(self.loaded, self.direction, self.scoring, self.progress)
 
     @cached_property
+    def preference_engine(self) -> PreparedEngine:
+        """How the answers of preference rows are scored, see `gradshield.scoring.preference`."""
+        settings = preference_settings(self.scoring)
+        return prepare_engine(self.loaded, self.direction, settings, self.progress)
+
+    @cached_property
     def reference(self) -> np.ndarray[Any, np.dtype[np.float64]]:
-        """FIHS of harmless reference rows, [rows]."""
-        examples = reference_examples(self.loaded)
-        scores = score_examples(
-            self.loaded,
-            examples,
-            self.engine,
-            batch_tokens=self.scoring.batch_tokens,
-        )
-        return np.array([s.fihs for s in scores.values() if math.isfinite(s.fihs)])
+        """FIHS of harmless plain rows, [rows]."""
+        return _scored(self._lines(reference_examples(self.loaded)))
+
+    @cached_property
+    def preference_reference(self) -> np.ndarray[Any, np.dtype[np.float64]]:
+        """FIHS of harmless preference rows, [rows]."""
+        return _scored(self._lines(reference_pairs(self.loaded)))
 
     def score(self, rows: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
         """The score table of rows: a list of dicts or a data set, in any known format.
@@ -140,20 +121,17 @@ class GradShield:
             names = ", ".join(map(str, rows))
             raise UserError(f"rows must be a list or a Dataset: pass one of the splits {names}.")
         source = [_source_row(position, row) for position, row in enumerate(plain(rows))]
-        examples, rejections, _ = tokenize_rows(
-            source, self.loaded.tokenizer, **self.data.model_dump()
-        )
-        with self.progress.track("Scoring rows", len(examples), "rows") as advance:
-            scores = score_examples(
-                self.loaded,
-                examples,
-                self.engine,
-                batch_tokens=self.scoring.batch_tokens,
-                progress=advance,
-            )
-        ids = [row.own_id for row in source]
-        lines = [scored_line(e, scores[e.row], ids[e.row]) for e in examples]
-        lines += [rejected_line(row, ids[row], reason_text(why)) for row, why in rejections.items()]
+        tokenized = tokenize_rows_or_pairs(source, self.loaded.tokenizer, **self.data.model_dump())
+        for note in tokenized.notes:
+            self.progress.say(note)
+        ids = {row.position: row.own_id for row in source}
+        scorable = tokenized.scorable
+        with self.progress.track("Scoring rows", len(scorable), "rows") as advance:
+            lines = self._lines(scorable, ids, advance)
+        lines += [
+            rejected_line(row, ids[row], reason_text(why))
+            for row, why in tokenized.rejections.items()
+        ]
         return sorted(lines, key=lambda line: line["row"])
 
     def filter(
@@ -182,7 +160,7 @@ class GradShield:
         lines = self.score(rows)
         chosen = self._decision(lines, decision)
         parts = divide(lines, chosen.threshold)
-        kept, removed, rejected = (_select(rows, getattr(parts, part)) for part in PARTS)
+        kept, removed, rejected = (select(rows, getattr(parts, part)) for part in PARTS)
         return FilterResult(kept, removed, rejected, lines, chosen)
 
     def _filter_stream(self, stream: Any, decision: Decision | float | None) -> FilterResult:
@@ -203,7 +181,7 @@ class GradShield:
         return FilterResult(kept, removed, rejected, lines, chosen)
 
     def _decision(
-        self, lines: Iterable[dict[str, Any]], given: Decision | float | None
+        self, lines: Sequence[dict[str, Any]], given: Decision | float | None
     ) -> Decision:
         """The decision that was given, or one on the scored lines."""
         if isinstance(given, Decision):
@@ -212,14 +190,39 @@ class GradShield:
             if math.isnan(given):
                 raise UserError("decision: not a number (nan) is no threshold.")
             return Decision(float(given), "given", "The threshold was given.", {})
-        scores = np.array([line["fihs"] for line in lines if line["status"] == "scored"])
+        kinds = {line["chosen_tokens"] is not None for line in lines if line["status"] == "scored"}
+        if len(kinds) > 1:
+            raise UserError(
+                "The stream holds plain and preference rows, whose scores cannot be compared: "
+                "filter them apart."
+            )
         return decide(
-            scores,
-            self.reference,
+            _scored(lines),
+            self.preference_reference if True in kinds else self.reference,
             rule=self.threshold.rule,
             level=self.threshold.level,
             seed=self.threshold.seed,
         )
+
+    def _lines(
+        self,
+        rows: Rows,
+        ids: Mapping[int, str | int | None] | None = None,
+        progress: Callable[[int], None] = lambda count: None,
+    ) -> list[dict[str, Any]]:
+        return score_lines(
+            self.loaded,
+            rows,
+            self.preference_engine if hold_pairs(rows) else self.engine,
+            self.scoring,
+            ids=ids or {},
+            progress=progress,
+        )
+
+
+def _scored(lines: Sequence[Mapping[str, Any]]) -> np.ndarray[Any, np.dtype[np.float64]]:
+    """FIHS of the lines that have one, [scored lines]."""
+    return np.array([line["fihs"] for line in lines if line["status"] == "scored"])
 
 
 def _loaded(
@@ -241,10 +244,3 @@ def _source_row(position: int, row: Any) -> SourceRow:
         return SourceRow(position, None, dict(row))
     error = f"row {position} is of the type {type(row).__name__}, not a dict"
     return SourceRow(position, None, None, error)
-
-
-def _select(rows: Any, positions: Sequence[int]) -> Any:
-    """Rows at positions, as a data set where one came in."""
-    if hasattr(rows, "select"):
-        return rows.select(positions)
-    return [rows[position] for position in positions]

@@ -268,3 +268,15 @@ def test_another_tokenizer_is_refused(run: RunFolder, loaded: LoadedModel) -> No
     with pytest.raises(UserError, match="other tokens of row 2"):
         apply(config, run)
     assert {path: sha256_of(path) for path in run.path.iterdir()} == before
+
+
+def test_preferences_cannot_be_masked(
+    model_folder: Path, _few_probes: None, tmp_path: Path
+) -> None:
+    rows = [{"prompt": f"Name {n}", "chosen": "Yes.", "rejected": "No."} for n in range(4)]
+    data = write_jsonl(tmp_path / "data.jsonl", rows)
+    options = ("-m", model_folder, "-o", tmp_path / "run", "--dtype", "float32")
+    outcome = gradshield("filter", data, *options, "--action", "mask")
+    assert outcome.code == 1
+    assert "preference rows" in outcome.err
+    assert gradshield("apply", tmp_path / "run", "--action", "drop").code == 0

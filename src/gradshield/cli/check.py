@@ -82,10 +82,10 @@ def _read(path: Path, loaded: LoadedModel, settings: DataSettings) -> LoadedData
 def _data_finding(data: LoadedData, max_length: int) -> Finding:
     verdict: Verdict = "MINOR" if data.rejections else "OK"
     return Finding(
-        verdict if data.examples else "MAJOR",
+        verdict if data.scorable else "MAJOR",
         "data",
         f"{data.source}: {len(data.rows)} rows; {data.format_statement}; "
-        f"{len(data.examples)} can be scored, {len(data.rejections)} cannot, "
+        f"{len(data.scorable)} can be scored, {len(data.rejections)} cannot, "
         f"{data.truncated} are cut to {max_length} tokens.",
     )
 
@@ -94,15 +94,20 @@ def _show_data(console: Console, loaded: LoadedModel, data: LoadedData, show_tex
     for position, rejection in sorted(data.rejections.items())[:SHOWN_REJECTIONS]:
         place = data.rows[position].place
         console.print(Text(f"      {place}: {rejection}"), soft_wrap=True)
-    if data.examples:
-        _show_mask(console, loaded, data.examples[0], show_text)
+    for note in data.notes:
+        console.print(Text(f"      {note}"), soft_wrap=True)
+    for example in data.examples[:1]:
+        _show_mask(console, loaded, example, "", show_text)
+    for pair in data.pairs[:1]:
+        _show_mask(console, loaded, pair.chosen, ", chosen answer", show_text)
+        _show_mask(console, loaded, pair.rejected, ", rejected answer", show_text)
 
 
 def _show_mask(
-    console: Console, loaded: LoadedModel, example: TokenizedExample, show_text: bool
+    console: Console, loaded: LoadedModel, example: TokenizedExample, side: str, show_text: bool
 ) -> None:
     """One row in colour: what carries loss stands out from what does not."""
-    console.print(Text(f"Mask  row {example.row}; coloured tokens carry loss:"))
+    console.print(Text(f"Mask  row {example.row}{side}; coloured tokens carry loss:"))
     shown = Text()
     for text, is_response in preview(example, loaded.tokenizer):
         style = "black on green" if is_response else "dim"

@@ -123,8 +123,23 @@ ReductionOption = Annotated[
         help=(
             "What counts of a row: sum or mean over its response tokens, root (the sum divided by "
             "the square root of their number), worst_window (the 24 tokens side by side that harm "
-            "most), or sum_and_worst (both, so that a harmful turn in a long answer is not lost)."
+            "most), or sum_and_worst (both, so that a harmful turn in a long answer is not lost). "
+            "For preference rows the loss decides."
         ),
+    ),
+]
+PreferenceLossOption = Annotated[
+    str,
+    typer.Option(
+        rich_help_panel=_SCORING,
+        help="Loss of rows with a chosen and a rejected answer: dpo or ipo.",
+    ),
+]
+BetaOption = Annotated[
+    float,
+    typer.Option(
+        rich_help_panel=_SCORING,
+        help="Beta of that loss; it scales all scores alike, so no decision depends on it.",
     ),
 ]
 EngineOption = Annotated[

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from gradshield.data.containers import Container, open_container
 from gradshield.data.conversation import Conversation, Rejection
 from gradshield.data.errors import DataError
-from gradshield.data.formats import detect_format, format_named
+from gradshield.data.formats import PREFERENCE, detect_format, format_named
+from gradshield.data.pairs import Kinds, TokenizedPair, count_kinds, tokenize_pairs
 from gradshield.data.rows import SourceRow
 from gradshield.data.template import ChatTemplate
 from gradshield.data.tokenization import (
@@ -27,7 +28,8 @@ if TYPE_CHECKING:
 class LoadedData:
     """Everything that was read from a data file.
 
-    Every row is in exactly one of `examples` and `rejections`.
+    Every row is in exactly one of `examples`, `pairs` and `rejections`; of the first two at most
+    one holds rows.
 
     Attributes:
         source: The file or folder.
@@ -35,10 +37,11 @@ class LoadedData:
         format_statement: What row formats were found, as one sentence.
         notes: Further sentences that the user should see.
         rows: The rows in file order.
-        examples: The rows that can be scored, by row order.
+        examples: The plain rows that can be scored, by row order.
         rejections: Row position to the reason why it cannot be scored.
         blank_lines: Lines with white space only; they are not rows.
         ids: For each row its own `id`, a string or an integer, or None.
+        pairs: The preference rows that can be scored, by row order.
     """
 
     source: Path
@@ -50,11 +53,17 @@ class LoadedData:
     rejections: dict[int, Rejection]
     blank_lines: int
     ids: list[str | int | None]
+    pairs: list[TokenizedPair] = field(default_factory=list)
+
+    @property
+    def scorable(self) -> Sequence[TokenizedExample] | Sequence[TokenizedPair]:
+        """All rows that can be scored, of whichever kind they are."""
+        return self.pairs or self.examples
 
     @property
     def truncated(self) -> int:
-        """Number of examples of which tokens were cut away."""
-        return sum(example.truncated for example in self.examples)
+        """Number of rows of which tokens were cut away."""
+        return sum(row.truncated for row in self.scorable)
 
 
 def load_examples(
@@ -88,7 +97,7 @@ def load_examples(
     ChatTemplate(tokenizer)  # unusable for every row: say so before any of them is read
     rows = container.read(source)
     facts = container.facts(source)
-    examples, rejections, statement = tokenize_rows(
+    tokenized = tokenize_rows_or_pairs(
         rows,
         tokenizer,
         format=format,
@@ -99,14 +108,62 @@ def load_examples(
     return LoadedData(
         source=source,
         container=container,
-        format_statement=statement,
-        notes=facts.notes,
+        format_statement=tokenized.statement,
+        notes=(*facts.notes, *tokenized.notes),
         rows=rows,
-        examples=examples,
-        rejections=rejections,
+        examples=tokenized.examples,
+        rejections=tokenized.rejections,
         blank_lines=facts.blank_lines,
         ids=[row.own_id for row in rows],
+        pairs=tokenized.pairs,
     )
+
+
+@dataclass(frozen=True)
+class TokenizedRows:
+    """Rows as examples or as pairs, whichever most of them are; see `LoadedData`."""
+
+    examples: list[TokenizedExample]
+    pairs: list[TokenizedPair]
+    rejections: dict[int, Rejection]
+    statement: str
+    notes: tuple[str, ...]
+
+    @property
+    def scorable(self) -> Sequence[TokenizedExample] | Sequence[TokenizedPair]:
+        """The examples or the pairs."""
+        return self.pairs or self.examples
+
+
+def tokenize_rows_or_pairs(
+    rows: Sequence[SourceRow],
+    tokenizer: PreTrainedTokenizerBase,
+    *,
+    format: str = "auto",
+    response: ResponseChoice = "all",
+    max_length: int | None = 2048,
+    progress: Callable[[int], None] | None = None,
+) -> TokenizedRows:
+    """Tokenise rows that are in memory as plain rows or as preferences.
+
+    The arguments are those of `load_examples`. Rows of the kind that is rarer are rejected: their
+    scores would be of another loss.
+    """
+    kinds = count_kinds(rows) if format == "auto" else Kinds(int(format == PREFERENCE.name), 0)
+    if kinds.mostly_preferences:
+        pairs, rejections = tokenize_pairs(
+            rows, tokenizer, max_length=max_length, progress=progress
+        )
+        return TokenizedRows([], pairs, rejections, _reader(format, rows)[1], kinds.notes)
+    examples, rejections, statement = tokenize_rows(
+        rows,
+        tokenizer,
+        format=format,
+        response=response,
+        max_length=max_length,
+        progress=progress,
+    )
+    return TokenizedRows(examples, [], rejections, statement, kinds.notes)
 
 
 def tokenize_rows(
@@ -118,7 +175,9 @@ def tokenize_rows(
     max_length: int | None = 2048,
     progress: Callable[[int], None] | None = None,
 ) -> tuple[list[TokenizedExample], dict[int, Rejection], str]:
-    """Tokenise rows that are already in memory; the arguments are those of `load_examples`.
+    """Tokenise plain rows that are in memory; the arguments are those of `load_examples`.
+
+    A preference row is rejected.
 
     Returns:
         The examples by row order, the rejections by row position, and what formats were found.

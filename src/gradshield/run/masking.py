@@ -132,8 +132,14 @@ def write_masked(
         their loss, and which rows are `left_out` since nothing of them remains.
 
     Raises:
-        UserError: The tokenizer is not there, or makes other tokens than those that were scored.
+        UserError: The rows are preferences, or the tokenizer is not there, or makes other tokens
+            than those that were scored.
     """
+    if any(line["chosen_tokens"] is not None for line in lines):
+        raise UserError(
+            f"{source} holds preference rows, and --action mask is for rows of one answer: a "
+            "preference is between two whole ones. Use --action drop."
+        )
     rows = list(_masked_rows(config, source, lines, threshold))
     written = [row for row in rows if row.carries_loss]
     columns = {

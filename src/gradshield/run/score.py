@@ -3,19 +3,11 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
 
-from gradshield.config import RunConfig
-from gradshield.data import (
-    LoadedData,
-    Rejection,
-    TokenizedExample,
-    load_examples,
-    open_container,
-)
+from gradshield.config import RunConfig, ScoringSettings
+from gradshield.data import LoadedData, Rejection, load_examples, open_container
 from gradshield.errors import UserError
 from gradshield.evaluation.generation import Answer
 from gradshield.models.load import LoadedModel, load_model
@@ -27,9 +19,10 @@ from gradshield.run.folder import RunFolder, write_json
 from gradshield.run.health import report_health
 from gradshield.run.provenance import run_identity, run_record
 from gradshield.scoring.engines import PreparedEngine
-from gradshield.scoring.reference import reference_examples
-from gradshield.scoring.score import prepare_engine, score_examples
-from gradshield.scoring.table import read_table, rejected_line, scored_line, write_part
+from gradshield.scoring.lines import reference_for, score_lines, settings_for
+from gradshield.scoring.preference import preference_statement
+from gradshield.scoring.score import prepare_engine
+from gradshield.scoring.table import read_table, rejected_line, write_part
 
 ROWS_PER_PART = 128
 """Rows of one part of the score table; an interrupted run repeats at most this many."""
@@ -48,6 +41,10 @@ def score(config: RunConfig, folder: RunFolder, progress: Progress, *, force: bo
     _check_apart(Path(config.data_path).resolve(), folder.path.resolve())
     loaded = load_model(**config.model.model_dump(), say=progress.say)
     data = read_data(config, loaded, progress)
+    settings = settings_for(data.scorable, config.scoring)
+    if data.pairs:
+        _check_no_search(config)
+        progress.say(preference_statement(settings))
     continued = folder.claim(run_identity(config, loaded), run_record(config), force=force)
     folder.write_config(config)
     if continued:
@@ -56,10 +53,14 @@ def score(config: RunConfig, folder: RunFolder, progress: Progress, *, force: bo
     report_health(answers, progress)
     direction = _direction(config, folder, loaded, answers, progress)
     if not _is_scored(folder, data):
-        engine = prepare_engine(loaded, direction, config.scoring, progress)
-        write_json(folder.engine, {"notes": engine.notes, "warning": engine.warning})
-        _score_reference(config, folder, loaded, engine, progress)
-        _score_rows(config, folder, loaded, engine, data, progress)
+        engine = prepare_engine(loaded, direction, settings, progress)
+        preference = preference_statement(settings) if data.pairs else None
+        write_json(
+            folder.engine,
+            {"notes": engine.notes, "warning": engine.warning, "preference": preference},
+        )
+        _score_reference(settings, folder, loaded, engine, data, progress)
+        _score_rows(settings, folder, loaded, engine, data, progress)
     _write_rejections(folder, data)
 
 
@@ -69,6 +70,15 @@ def _check_apart(source: Path, run: Path) -> None:
         raise UserError(
             f"The input {source} and the run folder {run} lie in each other, but the input must "
             "stay as it is: name another --out."
+        )
+
+
+def _check_no_search(config: RunConfig) -> None:
+    """A search trains on plain answers, which is not what preference rows are for."""
+    if config.search is not None:
+        raise UserError(
+            "--search finetunes on plain rows, and these are preference rows: use `filter` without "
+            "--search, and measure the model that you train on kept.* with `gradshield evaluate`."
         )
 
 
@@ -154,17 +164,18 @@ def _direction(
 
 
 def _score_reference(
-    config: RunConfig,
+    settings: ScoringSettings,
     folder: RunFolder,
     loaded: LoadedModel,
     engine: PreparedEngine,
+    data: LoadedData,
     progress: Progress,
 ) -> None:
     if folder.reference.is_file():
         return
-    examples = reference_examples(loaded)
-    with progress.track("Scoring reference rows", len(examples), "rows") as advance:
-        lines = _score_lines(config, loaded, engine, examples, {}, advance)
+    rows = reference_for(data.scorable, loaded)
+    with progress.track("Scoring reference rows", len(rows), "rows") as advance:
+        lines = score_lines(loaded, rows, engine, settings, ids={}, progress=advance)
     write_part(lines, folder.reference)
 
 
@@ -183,14 +194,14 @@ def _is_scored(folder: RunFolder, data: LoadedData) -> bool:
 
 
 def _score_rows(
-    config: RunConfig,
+    settings: ScoringSettings,
     folder: RunFolder,
     loaded: LoadedModel,
     engine: PreparedEngine,
     data: LoadedData,
     progress: Progress,
 ) -> None:
-    examples = {example.row: example for example in data.examples}
+    examples = {row.row: row for row in data.scorable}
     ids = dict(enumerate(data.ids))
     with progress.track("Scoring rows", len(data.rows), "rows") as advance:
         for path, positions in _parts(folder, data).items():
@@ -198,7 +209,7 @@ def _score_rows(
                 advance(len(positions))
                 continue
             scorable = [examples[row] for row in positions if row in examples]
-            lines = _score_lines(config, loaded, engine, scorable, ids, advance)
+            lines = score_lines(loaded, scorable, engine, settings, ids=ids, progress=advance)
             rejected = [row for row in positions if row not in examples]
             reasons = {row: reason_text(data.rejections[row]) for row in rejected}
             lines += [rejected_line(row, ids[row], reason) for row, reason in reasons.items()]
@@ -214,21 +225,3 @@ def reason_text(rejection: Rejection) -> str:
     text = str(rejection)
     short = text if len(text) <= MOST_REASON else text[:MOST_REASON] + "…"
     return short.encode("utf-8", "backslashreplace").decode("utf-8")
-
-
-def _score_lines(
-    config: RunConfig,
-    loaded: LoadedModel,
-    engine: PreparedEngine,
-    examples: Sequence[TokenizedExample],
-    ids: Mapping[int, str | int | None],
-    advance: Callable[[int], None],
-) -> list[dict[str, Any]]:
-    scores = score_examples(
-        loaded,
-        examples,
-        engine,
-        batch_tokens=config.scoring.batch_tokens,
-        progress=advance,
-    )
-    return [scored_line(example, scores[example.row], ids.get(example.row)) for example in examples]

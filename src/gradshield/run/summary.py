@@ -39,6 +39,7 @@ def write_summary(config: RunConfig, folder: RunFolder) -> None:
         "# GradShield run",
         _verdict(config, decision, len(lines)),
         _training_file(config, decision),
+        _preference(folder),
         f"## Why this threshold\n\n{decision['reason']}",
         _proof(folder),
         "## Highest rows\n\n" + _table(lines, decision["threshold"]),
@@ -167,6 +168,16 @@ def _engine(folder: RunFolder) -> str:
     chosen = json.loads(folder.engine.read_text(encoding="utf-8"))
     warning = "" if chosen["warning"] is None else f"\n- **{chosen['warning']}**"
     return f"\n- engine: {'; '.join(chosen['notes'])}" + warning
+
+
+def _preference(folder: RunFolder) -> str:
+    """What the scores of preference rows are; nothing where rows are plain."""
+    if not folder.engine.is_file():  # a run of an earlier version
+        return ""
+    statement = json.loads(folder.engine.read_text(encoding="utf-8")).get("preference")
+    if statement is None:
+        return ""
+    return f"{statement} In the table, loss is the chosen answer's, tokens are those of both."
 
 
 def _made_by(provenance: dict[str, Any]) -> str:

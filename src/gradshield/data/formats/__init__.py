@@ -9,11 +9,15 @@ from gradshield.data.formats.alpaca import AlpacaFormat
 from gradshield.data.formats.base import Format
 from gradshield.data.formats.detection import FormatCount, FormatDetection, detect_among
 from gradshield.data.formats.messages import MessagesFormat
+from gradshield.data.formats.preference import PreferenceFormat
 from gradshield.data.formats.prompt_completion import PromptCompletionFormat
 from gradshield.data.formats.sharegpt import SharegptFormat
 from gradshield.data.rows import SourceRow
 
+PREFERENCE = PreferenceFormat()
 FORMATS: tuple[Format, ...] = (
+    # First: such rows may have the fields of another format for their prompt.
+    PREFERENCE,
     MessagesFormat(),
     SharegptFormat(),
     PromptCompletionFormat(),
@@ -22,6 +26,7 @@ FORMATS: tuple[Format, ...] = (
 
 __all__ = [
     "FORMATS",
+    "PREFERENCE",
     "Format",
     "FormatCount",
     "FormatDetection",
