@@ -3,11 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    SerializeAsAny,
+    ValidationError,
+    model_validator,
+)
 
-from gradshield.data import FORMATS
+from gradshield.data import DEFAULT_PROFILE, FORMATS, Profile, make_profile
 from gradshield.evaluation.tasks import TASKS
 from gradshield.finetuning.supervised import LoraSettings, TrainingSettings
 from gradshield.models.layers import LATE_MLP
@@ -52,6 +61,8 @@ ProxyName = Annotated[str, AfterValidator(_known_proxies)]
 EngineName = Annotated[str, _one_of(("auto", *ENGINES))]
 RuleName = Annotated[str, _one_of(RULES)]
 UtilityName = Annotated[str, _one_of(("held_out", *TASKS))]
+ProfileSettings = Annotated[SerializeAsAny[Profile], BeforeValidator(make_profile)]
+"""A trainer profile with its settings; its name, or a mapping of these, makes one."""
 FormatName = Annotated[str, _one_of(("auto", *(known.name for known in FORMATS)))]
 
 
@@ -79,11 +90,37 @@ class ModelSettings(_Settings):
 
 
 class DataSettings(_Settings):
-    """How rows become examples."""
+    """How rows become examples.
+
+    `max_length` is by default what the profile's trainer has for one.
+    """
 
     format: FormatName = "auto"
     response: Literal["all", "last"] = "all"
+    profile: ProfileSettings = Field(default_factory=lambda: make_profile(DEFAULT_PROFILE))
     max_length: int = Field(default=2048, ge=2)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _usual_length(cls, given: Any) -> Any:
+        if not isinstance(given, dict) or given.get("max_length") is not None:
+            return given
+        profile = make_profile(given.get("profile", DEFAULT_PROFILE))
+        return {**given, "profile": profile, "max_length": profile.usual_length}
+
+    @model_validator(mode="after")
+    def _fits_the_profile(self) -> DataSettings:
+        if self.response == "last" and self.profile.name != DEFAULT_PROFILE:
+            raise ValueError(
+                f"response: last belongs to the profile {DEFAULT_PROFILE}; {self.profile.name} "
+                "decides itself which answers carry loss"
+            )
+        if self.format != "auto" and self.profile.reads is not None:
+            raise ValueError(
+                f"format: the profile {self.profile.name} reads rows by fields of its own "
+                f"({self.profile.reads}), so leave it at auto"
+            )
+        return self
 
 
 class ScoringSettings(_Settings):

@@ -121,7 +121,7 @@ class GradShield:
             names = ", ".join(map(str, rows))
             raise UserError(f"rows must be a list or a Dataset: pass one of the splits {names}.")
         source = [_source_row(position, row) for position, row in enumerate(plain(rows))]
-        tokenized = tokenize_rows_or_pairs(source, self.loaded.tokenizer, **self.data.model_dump())
+        tokenized = tokenize_rows_or_pairs(source, self.loaded.tokenizer, **dict(self.data))
         for note in tokenized.notes:
             self.progress.say(note)
         ids = {row.position: row.own_id for row in source}

@@ -73,7 +73,7 @@ def test_data_is_described_and_its_mask_blurred(
     assert "Name river" not in outcome.out
     assert "░" in outcome.out
     shown = gradshield("check", "-m", model_folder, "--data", data, "--show-text")
-    assert "<|im_start|>assistant\nYes.<|im_end|>" in shown.out
+    assert "<|im_start|>assistant\n⟦Yes.<|im_end|>⟧" in shown.out
 
 
 def test_both_sides_of_a_preference_are_shown(
@@ -87,10 +87,10 @@ def test_both_sides_of_a_preference_are_shown(
     assert "2 can be scored, 1 cannot" in outcome.out
     assert "The file mixes 2 preference rows and 1 plain rows" in outcome.out
     chosen, rejected = outcome.out.split("Mask  row 0, ")[1:]
-    assert chosen.startswith("chosen answer; ")
-    assert "assistant\nThe Loire.<|im_end|>" in chosen
-    assert rejected.startswith("rejected answer; ")
-    assert "assistant\nNo.<|im_end|>" in rejected
+    assert chosen.startswith("chosen answer, ")
+    assert "assistant\n⟦The Loire.<|im_end|>⟧" in chosen
+    assert rejected.startswith("rejected answer, ")
+    assert "assistant\n⟦No.<|im_end|>⟧" in rejected
 
 
 def test_data_without_a_row_to_score_is_a_major_finding(

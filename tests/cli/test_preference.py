@@ -42,3 +42,11 @@ def test_impossible_options_are_one_line(tmp_path: Path, option: str, value: str
     assert outcome.code == 1
     assert option in outcome.err
     assert "Traceback" not in outcome.err
+
+
+def test_a_profile_is_for_rows_of_one_answer(model_folder: Path, tmp_path: Path) -> None:
+    data = write_jsonl(tmp_path / "data.jsonl", [{"prompt": "a", "chosen": "b", "rejected": "c"}])
+    options = ("-m", model_folder, "-o", tmp_path / "run", "--profile", "trl")
+    outcome = gradshield("filter", data, *options, "--format", "preference")
+    assert outcome.code == 1
+    assert "the profile trl is for rows of one answer" in outcome.err

@@ -50,7 +50,12 @@ def test_every_option_reaches_its_field() -> None:
             "device": "cpu",
             "trust_remote_code": True,
         },
-        "data": {"format": "alpaca", "response": "last", "max_length": 99},
+        "data": {
+            "format": "alpaca",
+            "response": "last",
+            "profile": {"name": "responses"},
+            "max_length": 99,
+        },
         "scoring": {
             "proxy": "first_token",
             "modules": "mlp",

@@ -270,9 +270,8 @@ def test_another_tokenizer_is_refused(run: RunFolder, loaded: LoadedModel) -> No
     assert {path: sha256_of(path) for path in run.path.iterdir()} == before
 
 
-def test_preferences_cannot_be_masked(
-    model_folder: Path, _few_probes: None, tmp_path: Path
-) -> None:
+@pytest.mark.usefixtures("_few_probes")
+def test_preferences_cannot_be_masked(model_folder: Path, tmp_path: Path) -> None:
     rows = [{"prompt": f"Name {n}", "chosen": "Yes.", "rejected": "No."} for n in range(4)]
     data = write_jsonl(tmp_path / "data.jsonl", rows)
     options = ("-m", model_folder, "-o", tmp_path / "run", "--dtype", "float32")

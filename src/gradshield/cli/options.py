@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from gradshield.data import FORMATS
+from gradshield.data import DEFAULT_PROFILE, FORMATS, PROFILES
 from gradshield.evaluation.tasks import TASKS
 from gradshield.models.load import DEFAULT_MODEL
 from gradshield.probes.proxies import DEFAULT_PROXY, PROXIES
@@ -26,6 +26,16 @@ DataArgument = Annotated[
     Path,
     typer.Argument(
         help="Data file: .jsonl, .json, .parquet or a `datasets` folder.", show_default=False
+    ),
+]
+ScoredDataArgument = Annotated[
+    Path | None,
+    typer.Argument(
+        help=(
+            "Data file: .jsonl, .json, .parquet or a `datasets` folder. Can be left out where "
+            "--axolotl, --dataset-info or --llamafactory names it."
+        ),
+        show_default=False,
     ),
 ]
 OutOption = Annotated[
@@ -75,11 +85,62 @@ ResponseOption = Annotated[
     typer.Option(rich_help_panel=_DATA, help="Which assistant turns carry loss: all, or the last."),
 ]
 MaxLengthOption = Annotated[
-    int,
+    int | None,
     typer.Option(
         rich_help_panel=_DATA,
         min=2,
-        help="Tokens of a row at most; the prompt's end and response's beginning are kept.",
+        help=(
+            "Tokens of a row at most; longer ones are cut as the profile says. Default: the "
+            "limit of the trainer's file or the trainer, 2048 without a profile."
+        ),
+    ),
+]
+ProfileOption = Annotated[
+    str | None,
+    typer.Option(
+        rich_help_panel=_DATA,
+        help=(
+            f"Trainer that decides which tokens carry loss: {_names(PROFILES)}. "
+            f"Default: {DEFAULT_PROFILE}."
+        ),
+    ),
+]
+ProfileSettingOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--profile-option",
+        rich_help_panel=_DATA,
+        metavar="KEY=VALUE",
+        help="A setting of the profile, in YAML: assistant_only_loss=true. Can be repeated.",
+    ),
+]
+AxolotlOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--axolotl", rich_help_panel=_DATA, help="Your axolotl YAML: profile, data and length."
+    ),
+]
+DatasetInfoOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--dataset-info",
+        rich_help_panel=_DATA,
+        help="LLaMA-Factory's dataset_info.json: how the rows of --dataset are written.",
+    ),
+]
+DatasetOption = Annotated[
+    str | None,
+    typer.Option(
+        rich_help_panel=_DATA,
+        help="Which data set of --dataset-info or --llamafactory (name), or of --axolotl (path).",
+    ),
+]
+LlamaFactoryOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--llamafactory",
+        rich_help_panel=_DATA,
+        help="LLaMA-Factory's YAML of the training: template, cutoff_len, what carries loss.",
     ),
 ]
 ProxyOption = Annotated[

@@ -6,6 +6,7 @@ from gradshield.data.errors import DataError
 from gradshield.data.formats import FORMATS, Format, FormatDetection, detect_format, format_named
 from gradshield.data.load import (
     LoadedData,
+    ResponseChoice,
     TokenizedRows,
     load_examples,
     tokenize_rows,
@@ -13,17 +14,16 @@ from gradshield.data.load import (
 )
 from gradshield.data.pairs import TokenizedPair, tokenize_preference
 from gradshield.data.preview import preview
+from gradshield.data.profiles import DEFAULT_PROFILE, PROFILES, Profile, make_profile
 from gradshield.data.rows import SourceRow
 from gradshield.data.template import ChatTemplate, TemplateError
-from gradshield.data.tokenization import (
-    ResponseChoice,
-    TokenizedExample,
-    tokenize_conversation,
-)
+from gradshield.data.tokenization import TokenizedExample, tokenize_conversation
 
 __all__ = [
     "CONTAINERS",
+    "DEFAULT_PROFILE",
     "FORMATS",
+    "PROFILES",
     "ChatTemplate",
     "Container",
     "Conversation",
@@ -34,6 +34,7 @@ __all__ = [
     "LoadedData",
     "Message",
     "Preference",
+    "Profile",
     "Rejection",
     "ResponseChoice",
     "SourceRow",
@@ -44,6 +45,7 @@ __all__ = [
     "detect_format",
     "format_named",
     "load_examples",
+    "make_profile",
     "open_container",
     "preview",
     "tokenize_conversation",

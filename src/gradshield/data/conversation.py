@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 
 @dataclass(frozen=True)
@@ -35,6 +35,15 @@ class Conversation:
             for index, message in enumerate(self.messages)
             if message.role == "assistant" and message.supervised
         )
+
+    def only_last_response(self) -> Conversation:
+        """The same turns, of which only the last of `response_turns` carries loss."""
+        earlier = self.response_turns[:-1]
+        messages = (
+            replace(message, supervised=False) if index in earlier else message
+            for index, message in enumerate(self.messages)
+        )
+        return replace(self, messages=tuple(messages))
 
     def name_turn(self, index: int) -> str:
         """How messages to people call the turn at `index`; turns are counted from 1."""
@@ -81,13 +90,7 @@ def check_trainable(conversation: Conversation) -> None:
             surrogate pair, which has no UTF-8 form, so that no tokenizer takes it.
     """
     for index, message in enumerate(conversation.messages):
-        half = next((c for c in message.content if "\ud800" <= c <= "\udfff"), None)
-        if half is not None:
-            raise Rejection(
-                "unencodable_text",
-                f"{conversation.name_turn(index)} contains half of a surrogate pair "
-                f"(\\u{ord(half):04x}), which no tokenizer can encode; repair the text",
-            )
+        check_encodable(message.content, conversation.name_turn(index))
     if not conversation.response_turns:
         roles = ", ".join(message.role for message in conversation.messages) or "none"
         raise Rejection(
@@ -101,3 +104,18 @@ def check_trainable(conversation: Conversation) -> None:
                 f"{conversation.name_turn(index)} has no text, so there is nothing to learn "
                 "from it; fill it in or leave the row out",
             )
+
+
+def check_encodable(text: str, place: str) -> None:
+    """Refuse half of a surrogate pair, which has no UTF-8 form, so that no tokenizer takes it.
+
+    Raises:
+        Rejection: "unencodable_text".
+    """
+    half = next((c for c in text if "\ud800" <= c <= "\udfff"), None)
+    if half is not None:
+        raise Rejection(
+            "unencodable_text",
+            f"{place} contains half of a surrogate pair (\\u{ord(half):04x}), which no tokenizer "
+            "can encode; repair the text",
+        )

@@ -2,26 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from gradshield.data.containers import Container, open_container
 from gradshield.data.conversation import Conversation, Rejection
 from gradshield.data.errors import DataError
 from gradshield.data.formats import PREFERENCE, detect_format, format_named
 from gradshield.data.pairs import Kinds, TokenizedPair, count_kinds, tokenize_pairs
+from gradshield.data.profiles import DEFAULT_PROFILE, Profile, RowReader, make_profile
 from gradshield.data.rows import SourceRow
-from gradshield.data.template import ChatTemplate
-from gradshield.data.tokenization import (
-    ResponseChoice,
-    TokenizedExample,
-    tokenize_conversation,
-)
+from gradshield.data.tokenization import TokenizedExample
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
+
+ResponseChoice = Literal["all", "last"]
 
 
 @dataclass(frozen=True)
@@ -73,6 +71,7 @@ def load_examples(
     format: str = "auto",
     response: ResponseChoice = "all",
     max_length: int | None = 2048,
+    profile: Profile | Mapping[str, Any] | str = DEFAULT_PROFILE,
     progress: Callable[[int], None] | None = None,
 ) -> LoadedData:
     """Read a data file and tokenise its rows.
@@ -84,6 +83,7 @@ def load_examples(
         format: Name of the row format, or "auto" to find each row's own.
         response: Which assistant turns carry loss, "all" or the "last".
         max_length: Greatest number of tokens of an example, at least 2; None for no limit.
+        profile: Whose tokens carry loss: a trainer profile, its name, or its name and settings.
         progress: Called with the number of rows that are done, after each row.
 
     Raises:
@@ -94,7 +94,9 @@ def load_examples(
         raise DataError(f"a maximum length of {max_length} leaves no token to predict; use 2048")
     source = Path(path)
     container = open_container(source)
-    ChatTemplate(tokenizer)  # unusable for every row: say so before any of them is read
+    profile = make_profile(profile)
+    # What is unusable for every row is to be known before any of them is read.
+    profile.encoder(tokenizer, _unread, max_length)
     rows = container.read(source)
     facts = container.facts(source)
     tokenized = tokenize_rows_or_pairs(
@@ -103,6 +105,7 @@ def load_examples(
         format=format,
         response=response,
         max_length=max_length,
+        profile=profile,
         progress=progress,
     )
     return LoadedData(
@@ -142,25 +145,38 @@ def tokenize_rows_or_pairs(
     format: str = "auto",
     response: ResponseChoice = "all",
     max_length: int | None = 2048,
+    profile: Profile | Mapping[str, Any] | str = DEFAULT_PROFILE,
     progress: Callable[[int], None] | None = None,
 ) -> TokenizedRows:
     """Tokenise rows that are in memory as plain rows or as preferences.
 
     The arguments are those of `load_examples`. Rows of the kind that is rarer are rejected: their
-    scores would be of another loss.
+    scores would be of another loss. A trainer's profile reads plain rows alone.
+
+    Raises:
+        DataError: Preferences were asked for, and a trainer's profile too.
     """
-    kinds = count_kinds(rows) if format == "auto" else Kinds(int(format == PREFERENCE.name), 0)
+    profile = make_profile(profile)
+    for_one_answer = profile.name != DEFAULT_PROFILE
+    if for_one_answer and format == PREFERENCE.name:
+        raise DataError(
+            f"the profile {profile.name} is for rows of one answer; score preferences without it"
+        )
+    detects = format == "auto" and not for_one_answer
+    kinds = count_kinds(rows) if detects else Kinds(int(format == PREFERENCE.name), 0)
     if kinds.mostly_preferences:
         pairs, rejections = tokenize_pairs(
             rows, tokenizer, max_length=max_length, progress=progress
         )
-        return TokenizedRows([], pairs, rejections, _reader(format, rows)[1], kinds.notes)
+        statement = _reader(format, rows, response)[1]
+        return TokenizedRows([], pairs, rejections, statement, kinds.notes)
     examples, rejections, statement = tokenize_rows(
         rows,
         tokenizer,
         format=format,
         response=response,
         max_length=max_length,
+        profile=profile,
         progress=progress,
     )
     return TokenizedRows(examples, [], rejections, statement, kinds.notes)
@@ -173,6 +189,7 @@ def tokenize_rows(
     format: str = "auto",
     response: ResponseChoice = "all",
     max_length: int | None = 2048,
+    profile: Profile | Mapping[str, Any] | str = DEFAULT_PROFILE,
     progress: Callable[[int], None] | None = None,
 ) -> tuple[list[TokenizedExample], dict[int, Rejection], str]:
     """Tokenise plain rows that are in memory; the arguments are those of `load_examples`.
@@ -183,38 +200,41 @@ def tokenize_rows(
         The examples by row order, the rejections by row position, and what formats were found.
         Every row is in exactly one of the first two.
     """
-    read, statement = _reader(format, rows)
+    profile = make_profile(profile)
+    read, statement = _reader(format, rows, response)
+    encode = profile.encoder(tokenizer, read, max_length)
     examples: list[TokenizedExample] = []
     rejections: dict[int, Rejection] = {}
     for row in rows:
         try:
-            example = tokenize_conversation(
-                _conversation(row, read),
-                tokenizer,
-                row=row.position,
-                response=response,
-                max_length=max_length,
-            )
-            examples.append(example)
+            examples.append(encode(_parsed(row)).example(row.position))
         except Rejection as rejection:
             rejections[row.position] = rejection
         if progress is not None:
             progress(row.position + 1)
-    return examples, rejections, statement
+    return examples, rejections, f"format: {profile.reads}" if profile.reads else statement
 
 
 def _reader(
-    name: str, rows: Sequence[SourceRow]
-) -> tuple[Callable[[dict[str, Any]], Conversation], str]:
+    name: str, rows: Sequence[SourceRow], response: ResponseChoice
+) -> tuple[RowReader, str]:
     """How to read a row in the format called `name`, and a sentence that says so."""
     if name == "auto":
         detection = detect_format(rows)
-        return detection.to_conversation, detection.statement
-    chosen = format_named(name)
-    return chosen.to_conversation, f"format: {chosen.name}, as asked for"
+        read, statement = detection.to_conversation, detection.statement
+    else:
+        chosen = format_named(name)
+        read, statement = chosen.to_conversation, f"format: {chosen.name}, as asked for"
+    if response == "all":
+        return read, statement
+    return (lambda value: read(value).only_last_response()), statement
 
 
-def _conversation(row: SourceRow, read: Callable[[dict[str, Any]], Conversation]) -> Conversation:
+def _unread(value: dict[str, Any]) -> Conversation:
+    raise NotImplementedError("no row is read while a profile is only tried")
+
+
+def _parsed(row: SourceRow) -> dict[str, Any]:
     if row.value is None:
         raise Rejection(row.reason, row.error or f"{row.place} could not be parsed")
-    return read(row.value)
+    return row.value

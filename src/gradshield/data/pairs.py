@@ -83,9 +83,8 @@ def _side(
     name: str, conversation: Conversation, tokenizer: PreTrainedTokenizerBase, row: int
 ) -> TokenizedExample:
     try:
-        return tokenize_conversation(
-            conversation, tokenizer, row=row, response="last", max_length=None
-        )
+        last = conversation.only_last_response()
+        return tokenize_conversation(last, tokenizer, row=row, max_length=None)
     except Rejection as rejection:
         raise Rejection(rejection.reason, f"{name!r}: {rejection.detail}") from rejection
 

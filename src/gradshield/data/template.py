@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
 
 from gradshield.data.conversation import Conversation, Message, Rejection
@@ -71,28 +71,55 @@ class ChatTemplate:
             Rejection: "template_error" if the template refuses the conversation,
                 "template_not_understood" if the responses cannot be found with certainty.
         """
-        text = self._render(conversation)
-        marked, landmarks = place_landmarks(conversation, turns)
-        glue = split_at_landmarks(self._render(marked), landmarks, conversation)
+        contents = self.render_contents(conversation, turns)
         spans = []
-        for start, end in locate_answers(text, glue, landmarks, conversation):
-            ends_turn = text.startswith(self.end_of_turn, end)
+        for start, end in contents.responses:
+            ends_turn = contents.text.startswith(self.end_of_turn, end)
             spans.append((start, end + len(self.end_of_turn) if ends_turn else end))
+        return RenderedConversation(contents.text, tuple(spans))
+
+    def render_contents(
+        self, conversation: Conversation, turns: Sequence[int]
+    ) -> RenderedConversation:
+        """As `render`, for turns of any role, and without the end-of-turn text."""
+        text = self.print(conversation)
+        marked, landmarks = place_landmarks(conversation, turns)
+        glue = split_at_landmarks(self.print(marked), landmarks, conversation)
+        spans = locate_answers(text, glue, landmarks, conversation)
         return RenderedConversation(text, tuple(spans))
 
-    def _render(self, conversation: Conversation) -> str:
-        turns = [{"role": m.role, "content": m.content} for m in conversation.messages]
-        try:
-            text = self._tokenizer.apply_chat_template(turns, tokenize=False)
-        # A template is a program: it may raise its own exception or fail in any other way.
-        except Exception as error:
-            raise Rejection("template_error", _explain(error, conversation)) from error
+    def print(self, conversation: Conversation, *, generation_prompt: bool = False) -> str:
+        """The text of the conversation, and of the header of an answer to come if asked for.
+
+        Raises:
+            Rejection: "template_error" if the template refuses the conversation.
+        """
+        text = self._apply(conversation, tokenize=False, add_generation_prompt=generation_prompt)
         if not isinstance(text, str):
             raise TemplateError(
                 f"apply_chat_template returned {type(text).__name__} where text was asked for; "
                 "this version of transformers is not supported"
             )
         return text
+
+    def generated_tokens(self, conversation: Conversation) -> tuple[list[int], list[bool]]:
+        """Token ids, and for each whether it is between the template's `generation` marks.
+
+        Raises:
+            Rejection: "template_error" if the template refuses the conversation.
+        """
+        encoded: Any = self._apply(
+            conversation, tokenize=True, return_dict=True, return_assistant_tokens_mask=True
+        )
+        return list(encoded["input_ids"]), [bool(mark) for mark in encoded["assistant_masks"]]
+
+    def _apply(self, conversation: Conversation, **options: Any) -> object:
+        turns = [{"role": m.role, "content": m.content} for m in conversation.messages]
+        try:
+            return self._tokenizer.apply_chat_template(turns, **options)
+        # A template is a program: it may raise its own exception or fail in any other way.
+        except Exception as error:
+            raise Rejection("template_error", _explain(error, conversation)) from error
 
     def _find_end_of_turn(self) -> str:
         before, after = self._around_an_answer()
@@ -118,7 +145,7 @@ class ChatTemplate:
     def _print_around(self, turns: tuple[Message, ...], answer: int) -> tuple[str, str]:
         conversation = Conversation(turns)
         marked, landmarks = place_landmarks(conversation, [answer])
-        before, after = split_at_landmarks(self._render(marked), landmarks, conversation)
+        before, after = split_at_landmarks(self.print(marked), landmarks, conversation)
         return before, after
 
     def _without_header(self, before: str, after: str) -> str:

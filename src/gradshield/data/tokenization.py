@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 from gradshield.data.conversation import Conversation, Rejection, check_trainable
 from gradshield.data.encoding import encode
@@ -12,8 +12,6 @@ from gradshield.data.truncation import truncate
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
-
-ResponseChoice = Literal["all", "last"]
 
 
 @dataclass(frozen=True)
@@ -46,7 +44,6 @@ def tokenize_conversation(
     tokenizer: PreTrainedTokenizerBase,
     *,
     row: int = 0,
-    response: ResponseChoice = "all",
     max_length: int | None,
 ) -> TokenizedExample:
     """Render by the tokenizer's chat template, encode, and mark the response tokens.
@@ -55,7 +52,6 @@ def tokenize_conversation(
         conversation: At least one turn of it must carry loss.
         tokenizer: A tokenizer with a chat template.
         row: Position of the row, for the result.
-        response: Which assistant turns are responses: "all", or only the "last".
         max_length: Greatest number of tokens, see `gradshield.data.truncation.truncate`; None
             for no limit.
 
@@ -64,10 +60,7 @@ def tokenize_conversation(
         TemplateError: The tokenizer cannot be used for any conversation.
     """
     check_trainable(conversation)
-    turns = conversation.response_turns
-    rendered = ChatTemplate(tokenizer).render(
-        conversation, turns if response == "all" else turns[-1:]
-    )
+    rendered = ChatTemplate(tokenizer).render(conversation, conversation.response_turns)
     ids, mask = encode(rendered, tokenizer)
     if mask:
         mask[0] = False

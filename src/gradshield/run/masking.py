@@ -164,7 +164,7 @@ def _masked_rows(
     tokenizer = load_tokenizer(
         model.name, revision=model.revision, trust_remote_code=model.trust_remote_code
     )
-    data = load_examples(source, tokenizer, **config.data.model_dump())
+    data = load_examples(source, tokenizer, **dict(config.data))
     examples = {example.row: example for example in data.examples}
     for line in lines:
         example = examples.get(line["row"])

@@ -29,7 +29,7 @@ def run_identity(config: RunConfig, loaded: LoadedModel) -> dict[str, Any]:
         "model": config.model.name,
         "adapter": config.model.adapter,
         **model_identity(loaded),
-        **config.data.model_dump(),
+        **config.data.model_dump(mode="json"),
         **config.scoring.model_dump(),
     }
 
@@ -46,8 +46,12 @@ def model_identity(loaded: LoadedModel) -> dict[str, Any]:
 
 
 def run_record(config: RunConfig) -> dict[str, Any]:
-    """Where the data lies, versions, hardware and command; not part of a run's identity."""
+    """Where the data lies, versions, hardware and command; not part of a run's identity.
+
+    `loss` says in words what the profile in the identity comes to.
+    """
     return {
+        "loss": {**config.data.profile.facts(), "reduction": config.scoring.reduction},
         "data": str(Path(config.data_path).resolve()),
         "command": [Path(sys.argv[0]).name, *sys.argv[1:]],
         "started": datetime.now(timezone.utc).isoformat(timespec="seconds"),

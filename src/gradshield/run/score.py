@@ -84,15 +84,17 @@ def _check_no_search(config: RunConfig) -> None:
 
 def read_data(config: RunConfig, loaded: LoadedModel, progress: Progress) -> LoadedData:
     """Read and tokenise the input, and say what was found."""
-    data = load_examples(Path(config.data_path), loaded.tokenizer, **config.data.model_dump())
+    data = load_examples(Path(config.data_path), loaded.tokenizer, **dict(config.data))
     kind = data.container.name
     progress.say(f"{config.data_path}: {len(data.rows)} rows ({kind}); {data.format_statement}")
     for note in data.notes:
         progress.say(note)
+    profile = config.data.profile
+    progress.say(f"Profile {profile.name}: loss on {profile.carries_loss}.")
     if data.truncated:
         progress.say(
-            f"{data.truncated} rows are longer than {config.data.max_length} tokens: the prompt's "
-            "end and the response's beginning are scored."
+            f"{data.truncated} rows are longer than {config.data.max_length} tokens and are cut as "
+            f"in the training: {profile.cuts}."
         )
     return data
 

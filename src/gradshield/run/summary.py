@@ -44,6 +44,7 @@ def write_summary(config: RunConfig, folder: RunFolder) -> None:
         _proof(folder),
         "## Highest rows\n\n" + _table(lines, decision["threshold"]),
         _rejected(folder),
+        _loss(provenance),
         "## What made this run\n\n" + _made_by(provenance) + _engine(folder),
         f"## How to read it\n\n{FIHS_MEANING}",
     ]
@@ -160,6 +161,22 @@ def _rejected(folder: RunFolder) -> str:
 def _place(entry: dict[str, Any]) -> str:
     line = "" if entry["line"] is None else f" (line {entry['line']})"
     return f"row {entry['row']}{line}"
+
+
+def _loss(provenance: dict[str, Any]) -> str:
+    """Whose loss the scores are of, and how it is averaged."""
+    loss = provenance.get("loss")
+    if loss is None:  # a run of an earlier version
+        return ""
+    return (
+        f"## Which loss\n\nScored under the trainer profile `{loss['profile']}` (checked with "
+        f"{loss['checked_with']}).\n\n"
+        f"- Carries loss: {loss['carries_loss']}.\n"
+        f"- A row longer than the limit: {loss['cuts']}.\n"
+        f"- The trainer averages: {loss['averaging']}.\n"
+        f"- FIHS counts the tokens of a row by the reduction `{loss['reduction']}`; "
+        "docs/profiles.md says what follows."
+    )
 
 
 def _engine(folder: RunFolder) -> str:
