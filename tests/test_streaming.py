@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gradshield import FilterResult, GradShield, streaming
-from gradshield.config import ThresholdSettings
+from gradshield.config import DataSettings, ThresholdSettings
 from gradshield.errors import UserError
 from gradshield.models.load import LoadedModel
 from gradshield.streaming import fingerprint, score_stream
@@ -247,6 +247,17 @@ def test_fingerprints_of_what_json_lacks() -> None:
     assert fingerprint({"day": days[0]}) != fingerprint({"day": days[1]})
     assert fingerprint({"a": "x", "b": None}) == fingerprint({"a": "x"})
     assert fingerprint({"a": "half \ud83d"})
+
+
+def test_a_stream_is_read_as_its_trainer_does(loaded: LoadedModel) -> None:
+    as_trl = GradShield(
+        loaded.model, loaded.tokenizer, threshold=RULE, data=DataSettings(profile="trl")
+    )
+    rows = Dataset.from_list([{"prompt": f"Name {n}", "completion": "Yes" * n} for n in range(9)])
+    in_memory = as_trl.filter(rows.with_format("torch"))
+    streamed = as_trl.filter(rows.to_iterable_dataset())
+    assert list(streamed.kept) == list(in_memory.kept.with_format(None))
+    assert streamed.decision == in_memory.decision
 
 
 def _preference(number: int) -> dict[str, Any]:

@@ -34,6 +34,7 @@ from gradshield.streaming import (
     ScoredAsRead,
     is_stream,
     plain,
+    row_at,
     score_stream,
     select_from_stream,
 )
@@ -69,6 +70,7 @@ class GradShield:
         self.threshold = threshold or ThresholdSettings()
         self.progress = progress or Silent()
         self.loaded = _loaded(model, tokenizer, self.progress)
+        self._references: dict[str, np.ndarray[Any, np.dtype[np.float64]]] = {}
 
     @cached_property
     def own_answers(self) -> OwnAnswers:
@@ -101,10 +103,18 @@ class GradShield:
         settings = preference_settings(self.scoring)
         return prepare_engine(self.loaded, self.direction, settings, self.progress)
 
-    @cached_property
+    @property
     def reference(self) -> np.ndarray[Any, np.dtype[np.float64]]:
         """FIHS of harmless plain rows, [rows]."""
-        return _scored(self._lines(reference_examples(self.loaded)))
+        return self._reference_like({})
+
+    def _reference_like(self, row: Mapping[str, Any]) -> np.ndarray[Any, np.dtype[np.float64]]:
+        """The reference in the shape of `row`, where the profile reads several."""
+        shape = repr(self.data.profile.exchange("", "", row))
+        if shape not in self._references:
+            examples = reference_examples(self.loaded, self.data.profile, row)
+            self._references[shape] = _scored(self._lines(examples))
+        return self._references[shape]
 
     @cached_property
     def preference_reference(self) -> np.ndarray[Any, np.dtype[np.float64]]:
@@ -158,7 +168,7 @@ class GradShield:
                 "`IterableDataset.from_generator(function)`."
             )
         lines = self.score(rows)
-        chosen = self._decision(lines, decision)
+        chosen = _given(decision) or self._decide(lines, rows)
         parts = divide(lines, chosen.threshold)
         kept, removed, rejected = (select(rows, getattr(parts, part)) for part in PARTS)
         return FilterResult(kept, removed, rejected, lines, chosen)
@@ -166,39 +176,35 @@ class GradShield:
     def _filter_stream(self, stream: Any, decision: Decision | float | None) -> FilterResult:
         from datasets import Dataset
 
+        given = _given(decision)
         choices: list[RowsOf] | list[ScoredAsRead]
-        if decision is None:
+        if given is None:
             scored = score_stream(plain(stream), self.score)
             lines = Dataset(scored.lines)
-            chosen = self._decision(lines, None)
+            chosen = self._decide(lines, stream)
             outcomes = scored.outcomes(chosen.threshold)
             choices = [RowsOf(part, outcomes) for part in PARTS]
         else:
-            lines = Dataset(SCHEMA.empty_table())
-            chosen = self._decision((), decision)
+            lines, chosen = Dataset(SCHEMA.empty_table()), given
             choices = [ScoredAsRead(part, self.score, chosen.threshold) for part in PARTS]
         kept, removed, rejected = (select_from_stream(stream, choice) for choice in choices)
         return FilterResult(kept, removed, rejected, lines, chosen)
 
-    def _decision(
-        self, lines: Sequence[dict[str, Any]], given: Decision | float | None
-    ) -> Decision:
-        """The decision that was given, or one on the scored lines."""
-        if isinstance(given, Decision):
-            return given
-        if given is not None:
-            if math.isnan(given):
-                raise UserError("decision: not a number (nan) is no threshold.")
-            return Decision(float(given), "given", "The threshold was given.", {})
-        kinds = {line["chosen_tokens"] is not None for line in lines if line["status"] == "scored"}
+    def _decide(self, lines: Sequence[dict[str, Any]], rows: Any) -> Decision:
+        scored = [line for line in lines if line["status"] == "scored"]
+        kinds = {line["chosen_tokens"] is not None for line in scored}
         if len(kinds) > 1:
             raise UserError(
                 "The stream holds plain and preference rows, whose scores cannot be compared: "
                 "filter them apart."
             )
+        if True in kinds:
+            reference = self.preference_reference
+        else:
+            reference = self._reference_like(row_at(rows, scored[0]["row"]) if scored else {})
         return decide(
-            _scored(lines),
-            self.preference_reference if True in kinds else self.reference,
+            _scored(scored),
+            reference,
             rule=self.threshold.rule,
             level=self.threshold.level,
             seed=self.threshold.seed,
@@ -223,6 +229,15 @@ class GradShield:
 def _scored(lines: Sequence[Mapping[str, Any]]) -> np.ndarray[Any, np.dtype[np.float64]]:
     """FIHS of the lines that have one, [scored lines]."""
     return np.array([line["fihs"] for line in lines if line["status"] == "scored"])
+
+
+def _given(decision: Decision | float | None) -> Decision | None:
+    """A decision made elsewhere, of which the threshold alone may be known."""
+    if decision is None or isinstance(decision, Decision):
+        return decision
+    if math.isnan(decision):
+        raise UserError("decision: not a number (nan) is no threshold.")
+    return Decision(float(decision), "given", "The threshold was given.", {})
 
 
 def _loaded(

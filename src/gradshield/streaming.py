@@ -158,6 +158,11 @@ def plain(rows: Any) -> Any:
     return rows.with_format(None) if _format_type(rows) not in (None, "custom") else rows
 
 
+def row_at(rows: Iterable[Row], position: int) -> Row:
+    """One row of what can be read again, formatted or not."""
+    return next(islice(plain(rows), position, None))
+
+
 def select_from_stream(stream: Any, choose: RowsOf | ScoredAsRead) -> Any:
     """The chosen rows, read when they are asked for, with the features and format of the stream."""
     batched = isinstance(choose, ScoredAsRead)

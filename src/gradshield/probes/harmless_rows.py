@@ -45,11 +45,11 @@ def harmless_rows(tokenizer: PreTrainedTokenizerBase, split: RowSplit) -> list[H
     """Tokenised harmless rows, numbered from 0; those of a kind and a wording side by side."""
     return [
         HarmlessRow(kind, answered_prompt(tokenizer, prompt, answer, row))
-        for row, (kind, prompt, answer) in enumerate(_texts(split))
+        for row, (kind, prompt, answer) in enumerate(harmless_texts(split))
     ]
 
 
-def _texts(split: RowSplit) -> Iterator[tuple[str, str, str]]:
+def harmless_texts(split: RowSplit) -> Iterator[tuple[str, str, str]]:
     """Kind, prompt and answer of every row."""
     ordinary = load_prompts("ordinary", split)
     for opening, prompt in worded(ordinary, WORDED_ROWS[split], FRIENDLY_OPENINGS[split]):

@@ -59,7 +59,7 @@ def score(config: RunConfig, folder: RunFolder, progress: Progress, *, force: bo
             folder.engine,
             {"notes": engine.notes, "warning": engine.warning, "preference": preference},
         )
-        _score_reference(settings, folder, loaded, engine, data, progress)
+        _score_reference(config, folder, loaded, engine, data, progress)
         _score_rows(settings, folder, loaded, engine, data, progress)
     _write_rejections(folder, data)
 
@@ -166,7 +166,7 @@ def _direction(
 
 
 def _score_reference(
-    settings: ScoringSettings,
+    config: RunConfig,
     folder: RunFolder,
     loaded: LoadedModel,
     engine: PreparedEngine,
@@ -175,7 +175,9 @@ def _score_reference(
 ) -> None:
     if folder.reference.is_file():
         return
-    rows = reference_for(data.scorable, loaded)
+    like = data.rows[data.examples[0].row].value if data.examples else None
+    rows = reference_for(data.scorable, loaded, config.data.profile, like)
+    settings = settings_for(rows, config.scoring)
     with progress.track("Scoring reference rows", len(rows), "rows") as advance:
         lines = score_lines(loaded, rows, engine, settings, ids={}, progress=advance)
     write_part(lines, folder.reference)

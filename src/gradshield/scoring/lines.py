@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from gradshield.config import ScoringSettings
+from gradshield.data import Profile
 from gradshield.data.pairs import TokenizedPair
 from gradshield.data.tokenization import TokenizedExample
 from gradshield.models.load import LoadedModel
@@ -28,9 +29,16 @@ def settings_for(rows: Rows, settings: ScoringSettings) -> ScoringSettings:
     return preference_settings(settings) if hold_pairs(rows) else settings
 
 
-def reference_for(rows: Rows, loaded: LoadedModel) -> Rows:
-    """Harmless reference rows of the same kind."""
-    return reference_pairs(loaded) if hold_pairs(rows) else reference_examples(loaded)
+def reference_for(
+    rows: Rows,
+    loaded: LoadedModel,
+    profile: Profile | None = None,
+    like: Mapping[str, Any] | None = None,
+) -> Rows:
+    """Harmless reference rows of the same kind, see `reference_examples`."""
+    if hold_pairs(rows):
+        return reference_pairs(loaded)
+    return reference_examples(loaded, profile, like)
 
 
 def hold_pairs(rows: Rows) -> bool:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import copy
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -111,6 +111,16 @@ class Profile(BaseModel, ABC):
             DataError: The profile cannot be used with this tokenizer, whatever the rows are.
         """
 
+    def exchange(self, question: str, answer: str, like: Mapping[str, Any]) -> dict[str, Any]:
+        """A row of one question and one answer, written as this trainer reads rows.
+
+        Args:
+            question: Text of the user.
+            answer: Text of the assistant.
+            like: A row of the data, whose shape is taken where the trainer reads several.
+        """
+        return {"messages": _turns(question, answer)}
+
     def facts(self) -> dict[str, str]:
         """What the report of a run says about the profile."""
         return {
@@ -120,6 +130,10 @@ class Profile(BaseModel, ABC):
             "averaging": self.averaging,
             "checked_with": self.checked_with,
         }
+
+
+def _turns(question: str, answer: str) -> list[dict[str, str]]:
+    return [{"role": "user", "content": question}, {"role": "assistant", "content": answer}]
 
 
 def keep_start(tokens: LabelledTokens, max_length: int | None) -> LabelledTokens:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
@@ -54,6 +55,16 @@ class TrlProfile(Profile):
         return f"{turns}; of a prompt and a completion " + (
             "the completion only" if self.completion_only_loss else "all tokens"
         )
+
+    def exchange(self, question: str, answer: str, like: Mapping[str, Any]) -> dict[str, Any]:
+        """See `Profile.exchange`."""
+        if isinstance(like.get("prompt"), str):
+            return {"prompt": f"{question}\n", "completion": answer}
+        row = super().exchange(question, answer, like)
+        if isinstance(like.get("prompt"), list):
+            return {"prompt": row["messages"][:1], "completion": row["messages"][1:]}
+        is_text = isinstance(like.get(self.dataset_text_field), str)
+        return {self.dataset_text_field: f"{question}\n{answer}"} if is_text else row
 
     def encoder(
         self, tokenizer: PreTrainedTokenizerBase, read: RowReader, max_length: int | None

@@ -189,10 +189,11 @@ def _read_turn(rules: ChatRules, turn: object, place: str) -> tuple[Message, boo
         raise Rejection(
             "unsupported_content", f"{place} has the role {role!r}, which is not supported"
         )
-    for field in _UNREAD:
-        if turn.get(field):
+    for unread in _UNREAD:
+        if turn.get(unread):
             raise Rejection(
-                "unsupported_content", f"{place} has {field!r}, which this profile does not support"
+                "unsupported_content",
+                f"{place} has {unread!r}, which this profile does not support",
             )
     field = rules.message_field_training
     wanted = None if field is None else turn.get(field)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
@@ -140,6 +140,22 @@ class AxolotlProfile(Profile):
             return f"axolotl type {self.type} ({self._instructions().fields})"
         field = {"chat_template": self.field_messages, "completion": self.field}
         return f"axolotl type {self.type} ({field.get(self.type, 'segments')!r})"
+
+    def exchange(self, question: str, answer: str, like: Mapping[str, Any]) -> dict[str, Any]:
+        """See `Profile.exchange`."""
+        if self.type == "chat_template":
+            names = self.message_property_mappings
+            turns = [("user", question), ("assistant", answer)]
+            written = [{names["role"]: role, names["content"]: text} for role, text in turns]
+            return {self.field_messages: written}
+        if self.type == "completion":
+            return {self.field: f"{question}\n{answer}"}
+        if self.type == "input_output":
+            segments = [(False, f"{question}\n"), (True, answer)]
+            return {"segments": [{"label": label, "text": text} for label, text in segments]}
+        kind = self._instructions()
+        system = {} if kind.system is None else {kind.system: kind.system_text}
+        return {**system, kind.instruction: question, kind.response: answer}
 
     def encoder(
         self, tokenizer: PreTrainedTokenizerBase, read: RowReader, max_length: int | None

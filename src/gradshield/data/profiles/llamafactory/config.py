@@ -127,9 +127,8 @@ def _row_settings(entry: Mapping[str, Any], where: str) -> dict[str, Any]:
     for mapping in (columns, tags):
         if mapping is not None and not isinstance(mapping, dict):
             raise DataError(f"{where}: columns and tags must each be names and their values")
-    columns = columns or None
-    for name in _MEDIA if columns else ():
-        if columns.get(name):
+    for name in _MEDIA:
+        if columns and columns.get(name):
             raise DataError(f"{where}: the column {name} is not supported: only text is scored")
     if columns and columns.get("kto_tag"):
         raise DataError(f"{where}: kto_tag means answers marked good or bad. {_pairs()}")

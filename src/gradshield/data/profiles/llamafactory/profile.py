@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
@@ -95,6 +95,18 @@ class LlamaFactoryProfile(Profile):
             return f"LLaMA-Factory alpaca ({columns.prompt!r} and {columns.response!r})"
         turns = f"{columns.messages!r}, turns with {tags.role_tag!r} and {tags.content_tag!r}"
         return f"LLaMA-Factory {self.formatting} ({turns})"
+
+    def exchange(self, question: str, answer: str, like: Mapping[str, Any]) -> dict[str, Any]:
+        """See `Profile.exchange`."""
+        if self.formatting is None:
+            return super().exchange(question, answer, like)
+        columns, tags = self.columns, self.tags
+        if self.formatting == "alpaca":
+            asked = str(columns.prompt or columns.query)
+            return {asked: question, str(columns.response): answer}
+        turns = [(tags.user_tag, question), (tags.assistant_tag, answer)]
+        written = [{str(tags.role_tag): r, str(tags.content_tag): text} for r, text in turns]
+        return {str(columns.messages): written}
 
     def encoder(
         self, tokenizer: PreTrainedTokenizerBase, read: RowReader, max_length: int | None
