@@ -33,10 +33,10 @@ def _with_datasets(config: Path, datasets: object) -> None:
 def test_each_data_file_is_filtered_with_the_model_that_is_trained(config: Path) -> None:
     plan = _plan(config)
     assert [filtering.command for filtering in plan.filterings] == [
-        "gradshield filter data/chat.jsonl --out train.gradshield.runs/0-chat --model model "
-        "--max-length 256",
-        "gradshield filter data/more.v2.jsonl --out train.gradshield.runs/1-more --model model "
-        "--max-length 256",
+        "gradshield filter data/chat.jsonl --out train.gradshield.runs/0-chat "
+        "--axolotl train.yaml --dataset data/chat.jsonl --model model",
+        "gradshield filter data/more.v2.jsonl --out train.gradshield.runs/1-more "
+        "--axolotl train.yaml --dataset data/more.v2.jsonl --model model",
     ]
     assert plan.notes == ()
     assert plan.train == "axolotl train train.gradshield.yaml"
@@ -65,6 +65,31 @@ def test_an_adapter_that_is_trained_on_is_part_of_the_model(config: Path) -> Non
     config.write_text(config.read_text() + "lora_model_dir: ./lora\nrevision_of_model: v2\n")
     model = _plan(config).filterings[0].config.model
     assert (model.adapter, model.revision) == ("./lora", "v2")
+
+
+def test_rows_are_scored_by_what_axolotl_trains_on(config: Path) -> None:
+    config.write_text(config.read_text() + "train_on_inputs: true\n")
+    data = _plan(config).filterings[0].config.data
+    assert (data.profile.name, data.max_length) == ("axolotl", 256)
+    assert data.profile.model_dump()["train_on_inputs"] is True
+    answers = _plan(config, only_answers=True).filterings[0]
+    assert answers.config.data.profile.name == "responses"
+    assert "--max-length 256" in answers.command
+
+
+def test_a_setting_that_is_not_supported_has_a_way_out(config: Path) -> None:
+    config.write_text(config.read_text() + "chat_template: llama3\n")
+    with pytest.raises(UserError, match=r"chat_template: llama3 .* --only-answers"):
+        _plan(config)
+    assert len(_plan(config, only_answers=True).filterings) == 2
+
+
+@pytest.mark.parametrize("loss", ["dpo", "ipo"])
+def test_preferences_are_scored_as_such(config: Path, loss: str) -> None:
+    config.write_text(config.read_text() + f"rl: {loss}\n")
+    filtering = _plan(config).filterings[0]
+    assert filtering.config.scoring.preference_loss == loss
+    assert ("--preference-loss ipo" in filtering.command) == (loss == "ipo")
 
 
 def test_files_named_by_data_files(config: Path) -> None:
@@ -143,7 +168,8 @@ def test_remote_data_is_left_only_if_asked(config: Path) -> None:
 def test_what_changes_in_meaning_is_told(config: Path) -> None:
     _with_datasets(config, [{"path": "data/chat.jsonl", "split": "train[:50%]"}])
     config.write_text(config.read_text() + "train_on_inputs: true\n")
-    split, inputs = _plan(config).notes
+    assert len(_plan(config).notes) == 1
+    split, inputs = _plan(config, only_answers=True).notes
     assert "train[:50%]" in split
     assert "only responses are scored" in inputs
 
@@ -156,6 +182,7 @@ def test_what_changes_in_meaning_is_told(config: Path) -> None:
         ("a: [", "cannot be read as YAML"),
         ("a: 1\n---\nb: 2\n", "cannot be read as YAML"),
         ("datasets: [{path: data/chat.jsonl}]", "names no model"),
+        ("rl: kto\nbase_model: m\ndatasets: [{path: data/chat.jsonl}]", "rl: kto is not"),
         ("base_model: m\nsequence_len: one\ndatasets: [{path: data/chat.jsonl}]", "max_length"),
         ("lora_model_dir: a,b\nbase_model: m\ndatasets: [{path: data/chat.jsonl}]", "several"),
     ],

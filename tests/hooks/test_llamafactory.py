@@ -39,10 +39,10 @@ def _new(plan: Plan) -> tuple[dict[str, Any], dict[str, Any]]:
 def test_each_data_set_is_filtered_with_the_model_that_is_trained(config: Path) -> None:
     plan = _plan(config)
     assert [filtering.command for filtering in plan.filterings] == [
-        "gradshield filter data/chat.jsonl --out train.gradshield.runs/0-chat --model model "
-        "--max-length 256",
+        "gradshield filter data/chat.jsonl --out train.gradshield.runs/0-chat "
+        "--llamafactory train.yaml --dataset chat --model model",
         "gradshield filter data/alpaca.json --out train.gradshield.runs/1-alpaca_rows "
-        "--model model --max-length 256",
+        "--llamafactory train.yaml --dataset alpaca_rows --model model",
     ]
     assert plan.train == "llamafactory-cli train train.gradshield.yaml"
 
@@ -95,11 +95,27 @@ def test_rows_that_were_tokenised_before_are_not_taken(config: Path) -> None:
 
 
 def test_settings_that_decide_what_is_scored(config: Path) -> None:
-    _change(config, mask_history=True, adapter_name_or_path="./lora", train_on_prompt=True)
-    plan = _plan(config)
-    assert plan.filterings[0].config.data.response == "last"
-    assert plan.filterings[0].config.model.adapter == "./lora"
-    assert "only responses are scored" in plan.notes[0]
+    _change(config, mask_history=True, adapter_name_or_path="./lora", cutoff_len=100, packing=True)
+    filtering = _plan(config).filterings[0]
+    assert filtering.config.model.adapter == "./lora"
+    data = filtering.config.data
+    assert (data.profile.name, data.max_length) == ("llamafactory", 99)
+    assert data.profile.model_dump()["mask_history"] is True
+    answers = _plan(config, only_answers=True).filterings[0]
+    assert answers.config.data.response == "last"
+    assert "--max-length 100 --response last" in answers.command
+    _change(config, mask_history=False, train_on_prompt=True)
+    assert _plan(config).notes == ()
+    assert "only responses are scored" in _plan(config, only_answers=True).notes[0]
+
+
+@pytest.mark.parametrize(("pref_loss", "loss"), [("sigmoid", "dpo"), ("ipo", "ipo")])
+def test_preferences_are_scored_as_such(config: Path, pref_loss: str, loss: str) -> None:
+    _change(config, stage="dpo", pref_loss=pref_loss)
+    filtering = _plan(config).filterings[0]
+    assert filtering.config.scoring.preference_loss == loss
+    assert filtering.config.data.profile.name == "responses"
+    assert ("--preference-loss ipo" in filtering.command) == (loss == "ipo")
 
 
 @pytest.mark.parametrize(
@@ -114,6 +130,9 @@ def test_settings_that_decide_what_is_scored(config: Path) -> None:
         ({"dataset_dir": "REMOTE:some/where"}, "There is no REMOTE:some/where/dataset_info.json"),
         ({"model_name_or_path": None}, "names no model"),
         ({"adapter_name_or_path": "a,b"}, "several adapters"),
+        ({"stage": "kto"}, "stage: kto is not supported"),
+        ({"stage": "dpo", "pref_loss": "orpo"}, "pref_loss: orpo is not supported"),
+        ({"tool_format": "llama3"}, "--only-answers"),
     ],
 )
 def test_what_cannot_be_used(config: Path, values: dict[str, object], says: str) -> None:

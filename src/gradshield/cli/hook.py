@@ -48,6 +48,13 @@ def hook_command(
             "--leave-remote", help="Leave data that is not on this machine in, unfiltered."
         ),
     ] = False,
+    only_answers: Annotated[
+        bool,
+        typer.Option(
+            "--only-answers",
+            help="Score answers by the model's own template, not what the trainer trains on.",
+        ),
+    ] = False,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Show what would be run and written, and stop.")
     ] = False,
@@ -64,7 +71,8 @@ def hook_command(
     for LLaMA-Factory also a folder NAME.gradshield.data with its dataset_info.json. The same
     command again changes nothing, unless data, model or options have changed.
 
-    Start it in the folder that you train in: paths are read as the trainer reads them.
+    Rows are scored by what the trainer puts into its loss. Start the command in the folder that you
+    train in: paths are read as the trainer reads them.
 
     Example: gradshield hook axolotl train.yaml
     """
@@ -84,6 +92,7 @@ def hook_command(
         threshold=checked(ThresholdSettings, rule=threshold, level=level, seed=seed),
         on_reject=on_reject,
         leave_remote=leave_remote,
+        only_answers=only_answers,
     )
     plan = hook.plan(config, new, settings)
     display = Display(quiet=quiet)

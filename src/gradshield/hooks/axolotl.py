@@ -12,14 +12,16 @@ from pathlib import Path
 from typing import Any
 
 from gradshield.data.containers.base import is_saved_dataset
+from gradshield.data.profiles.axolotl.config import axolotl_data
 from gradshield.errors import UserError
 from gradshield.hooks.base import (
-    Filtering,
     HookSettings,
     Plan,
+    Reading,
+    as_trained,
     only_adapter,
+    planned,
     read_yaml,
-    run_config,
     run_name,
     runs_folder,
 )
@@ -34,10 +36,11 @@ _PREPARED = "last_run_prepared"
 
 @dataclass(frozen=True)
 class _Place:
-    """A data file, and where in the configuration its path stands."""
+    """A data file, where in the configuration its path stands, and the data set's other keys."""
 
     keys: KeyPath
     source: Path
+    entry: Mapping[str, Any]
 
 
 @dataclass(frozen=True)
@@ -51,10 +54,13 @@ class AxolotlHook:
         text, content = read_yaml(config)
         places, notes = _places(content, config, settings)
         filterings = tuple(
-            Filtering(
+            planned(
                 ".".join(map(str, place.keys)),
-                run_config(place.source, _model(content), _data(content), settings),
+                place.source,
                 runs_folder(new) / run_name(number, place.source),
+                model=_model(content),
+                reading=_reading(content, place.entry, config, settings),
+                settings=settings,
             )
             for number, place in enumerate(places)
         )
@@ -80,8 +86,17 @@ def _model(content: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def _data(content: Mapping[str, Any]) -> dict[str, Any]:
-    return {"max_length": content.get("sequence_len") or _SEQUENCE_LEN}
+def _reading(
+    content: Mapping[str, Any], entry: Mapping[str, Any], config: Path, settings: HookSettings
+) -> Reading:
+    limit = content.get("sequence_len") or _SEQUENCE_LEN
+    loss = content.get("rl") or "dpo"
+    if loss not in ("dpo", "ipo"):
+        raise UserError(f"{config}: rl: {loss} is not supported, only dpo and ipo.")
+    if content.get("rl") or settings.only_answers:
+        return Reading({"max_length": limit}, ("--max-length", str(limit)), loss)
+    options = ("--axolotl", str(config), "--dataset", str(entry["path"]))
+    return as_trained(lambda: axolotl_data(content, entry, config), options)
 
 
 def _places(
@@ -107,7 +122,7 @@ def _places(
         notes += _notes(index, entry, bool(found))
     if not places:
         raise UserError(f"{config} names no data on this machine, so there is nothing to filter.")
-    if content.get("train_on_inputs"):
+    if content.get("train_on_inputs") and settings.only_answers:
         notes.append("train_on_inputs: prompts are trained on too, but only responses are scored.")
     return places, tuple(notes)
 
@@ -117,18 +132,18 @@ def _files_of(index: int, entry: Mapping[str, Any]) -> Iterator[_Place]:
     path, files = Path(entry["path"]), entry.get("data_files")
     at: KeyPath = ("datasets", index)
     if path.is_file():
-        yield _Place((*at, "path"), path)
+        yield _Place((*at, "path"), path, entry)
     elif files:
         at = (*at, "data_files")
         places = (
-            [_Place((*at, number), Path(name)) for number, name in enumerate(files)]
+            [_Place((*at, number), Path(name), entry) for number, name in enumerate(files)]
             if isinstance(files, list)
-            else [_Place(at, Path(files))]
+            else [_Place(at, Path(files), entry)]
         )
         if all(place.source.is_file() for place in places):
             yield from places
     elif path.is_dir():
-        yield _Place((*at, "path"), _saved(index, entry, path))
+        yield _Place((*at, "path"), _saved(index, entry, path), entry)
 
 
 def _saved(index: int, entry: Mapping[str, Any], path: Path) -> Path:

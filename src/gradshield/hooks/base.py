@@ -19,7 +19,8 @@ from gradshield.config import (
     ThresholdSettings,
     first_problem,
 )
-from gradshield.data import open_container
+from gradshield.data import DataError, make_profile, open_container
+from gradshield.data.profiles.given import GivenData
 from gradshield.errors import UserError
 from gradshield.run.folder import RunFolder
 
@@ -33,12 +34,30 @@ class HookSettings:
         threshold: How each data file's threshold is chosen.
         on_reject: What becomes of rows that cannot be scored, as in `gradshield filter`.
         leave_remote: Leave data that is not on this machine as it is, unfiltered.
+        only_answers: Read rows by the model's own template and score their answers, in place of
+            what the trainer puts into its loss.
     """
 
     model: Mapping[str, Any] = field(default_factory=dict)
     threshold: ThresholdSettings = field(default_factory=ThresholdSettings)
     on_reject: str = "hold"
     leave_remote: bool = False
+    only_answers: bool = False
+
+
+@dataclass(frozen=True)
+class Reading:
+    """How the rows of a data file are to be scored.
+
+    Attributes:
+        data: Fields of `DataSettings`.
+        options: The options of `gradshield filter` that say the same.
+        preference_loss: The loss of rows that are preferences.
+    """
+
+    data: Mapping[str, Any]
+    options: tuple[str, ...]
+    preference_loss: str = "dpo"
 
 
 @dataclass(frozen=True)
@@ -49,11 +68,13 @@ class Filtering:
         label: What the configuration calls it.
         config: The run, data file included.
         run: The run folder.
+        reading: Options that say how rows are read.
     """
 
     label: str
     config: RunConfig
     run: Path
+    reading: tuple[str, ...]
 
     @property
     def kept(self) -> Path:
@@ -68,7 +89,7 @@ class Filtering:
     @property
     def command(self) -> str:
         """The same run as a command line."""
-        given = ["--out", str(self.run), *_options(self.config)]
+        given = ["--out", str(self.run), *self.reading, *_options(self.config)]
         return shlex.join(["gradshield", "filter", self.config.data_path, *given])
 
 
@@ -126,10 +147,36 @@ def read_yaml(path: Path) -> tuple[str, dict[str, Any]]:
     return text, content
 
 
-def run_config(
-    source: Path, model: Mapping[str, Any], data: Mapping[str, Any], settings: HookSettings
-) -> RunConfig:
-    """The run for a data file; what the user says goes before the trainer's configuration.
+def as_trained(read: Callable[[], GivenData], options: tuple[str, ...]) -> Reading:
+    """What the trainer does to the rows, with a way out told where it cannot be followed.
+
+    Args:
+        read: Reads the profile from the trainer's configuration.
+        options: The options that say the same.
+
+    Raises:
+        UserError: A setting decides which tokens carry loss, and is not supported.
+    """
+    try:
+        given = read()
+        profile = make_profile(given.profile)
+    except DataError as fault:
+        raise UserError(
+            f"{fault}. Or score the answers alone, by the model's own template: --only-answers."
+        ) from fault
+    return Reading({"profile": profile, "max_length": given.max_length}, options)
+
+
+def planned(
+    label: str,
+    source: Path,
+    run: Path,
+    *,
+    model: Mapping[str, Any],
+    reading: Reading,
+    settings: HookSettings,
+) -> Filtering:
+    """The filtering of a data file; what the user says goes before the trainer's configuration.
 
     Raises:
         UserError: A value cannot be used.
@@ -138,17 +185,19 @@ def run_config(
     if not chosen.get("name"):
         raise UserError("The configuration names no model: say with --model which one is trained.")
     try:
-        return RunConfig.model_validate(
+        config = RunConfig.model_validate(
             {
                 "data_path": str(source),
                 "model": ModelSettings.model_validate(chosen),
-                "data": DataSettings.model_validate(data),
+                "data": DataSettings.model_validate(dict(reading.data)),
+                "scoring": {"preference_loss": reading.preference_loss},
                 "threshold": settings.threshold,
                 "on_reject": settings.on_reject,
             }
         )
     except ValidationError as fault:
         raise UserError(f"The run for {source} cannot be: {first_problem(fault)}.") from fault
+    return Filtering(label, config, run, reading.options)
 
 
 def runs_folder(new: Path) -> Path:
@@ -179,7 +228,7 @@ def _options(config: RunConfig) -> Iterator[str]:
     """Options of `gradshield filter` that say what is not its default anyway."""
     default = RunConfig(data_path=config.data_path)
     names = {"name": "--model", "rule": "--threshold"}
-    for group in ("model", "data", "threshold"):
+    for group in ("model", "scoring", "threshold"):
         usual = getattr(default, group).model_dump()
         for key, value in getattr(config, group).model_dump().items():
             if value != usual[key]:

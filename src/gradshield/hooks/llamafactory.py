@@ -13,14 +13,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from gradshield.data.profiles.llamafactory.config import llamafactory_data
 from gradshield.errors import UserError
 from gradshield.hooks.base import (
-    Filtering,
     HookSettings,
     Plan,
+    Reading,
+    as_trained,
     only_adapter,
+    planned,
     read_yaml,
-    run_config,
     run_name,
     runs_folder,
 )
@@ -28,6 +30,7 @@ from gradshield.hooks.yaml_edit import KeyPath, edited
 
 _INFO = "dataset_info.json"
 _SUFFIX = "_gradshield"
+_LOSSES = {"sigmoid": "dpo", "ipo": "ipo"}
 _ELSEWHERE = ("hf_hub_url", "ms_hub_url", "om_hub_url", "script_url", "cloud_file_name")
 
 
@@ -55,10 +58,13 @@ class LlamaFactoryHook:
         if not local:
             raise UserError(f"{config} names no data on this machine: there is nothing to filter.")
         filterings = {
-            name: Filtering(
+            name: planned(
                 name,
-                run_config(source, _model(content), _data(content), settings),
+                source,
                 runs_folder(new) / run_name(number, Path(name)),
+                model=_model(content),
+                reading=_reading(content, info.entries[name], config, name, settings),
+                settings=settings,
             )
             for number, (name, source) in enumerate(local.items())
         }
@@ -69,7 +75,7 @@ class LlamaFactoryHook:
             changes = _changes(content, folder, set(kept), version)
             return {folder / _INFO: _new_info(info, folder, kept), new: edited(text, changes)}
 
-        notes = tuple(_notes(content, info, names, set(local)))
+        notes = tuple(_notes(content, info, names, set(local), settings))
         train = f"llamafactory-cli train {new}"
         return Plan(tuple(filterings.values()), rewrite, notes, train)
 
@@ -82,11 +88,29 @@ def _model(content: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def _data(content: Mapping[str, Any]) -> dict[str, Any]:
-    return {
-        "max_length": content.get("cutoff_len") or 2048,
-        "response": "last" if content.get("mask_history") else "all",
-    }
+def _reading(
+    content: Mapping[str, Any],
+    entry: Mapping[str, Any],
+    config: Path,
+    name: str,
+    settings: HookSettings,
+) -> Reading:
+    stage, loss = content.get("stage", "sft"), content.get("pref_loss", "sigmoid")
+    if stage not in ("sft", "dpo") or (stage == "dpo" and loss not in _LOSSES):
+        what = f"stage: {stage}" if stage != "dpo" else f"pref_loss: {loss}"
+        raise UserError(f"{config}: {what} is not supported, only sft and dpo (sigmoid or ipo).")
+    if stage == "sft" and not settings.only_answers:
+        # What tokens were made of before does not matter: new ones are made of the kept rows.
+        own = {key: value for key, value in content.items() if key != "tokenized_path"}
+        options = ("--llamafactory", str(config), "--dataset", name)
+        return as_trained(lambda: llamafactory_data(own, entry, config, name), options)
+    limit = content.get("cutoff_len") or 2048
+    last = bool(content.get("mask_history")) and stage == "sft"
+    return Reading(
+        {"max_length": limit, "response": "last" if last else "all"},
+        ("--max-length", str(limit), *(("--response", "last") if last else ())),
+        _LOSSES[loss] if stage == "dpo" else "dpo",
+    )
 
 
 def _names(content: Mapping[str, Any], config: Path) -> list[str]:
@@ -183,7 +207,11 @@ def _changes(
 
 
 def _notes(
-    content: Mapping[str, Any], info: _Info, names: list[str], local: set[str]
+    content: Mapping[str, Any],
+    info: _Info,
+    names: list[str],
+    local: set[str],
+    settings: HookSettings,
 ) -> Iterator[str]:
     for name in names:
         if name not in local:
@@ -193,5 +221,5 @@ def _notes(
                 f"{name}: split {info.entries[name]['split']} is a part by place, which now counts "
                 "kept rows: other rows are in it than before."
             )
-    if content.get("train_on_prompt"):
+    if content.get("train_on_prompt") and settings.only_answers:
         yield "train_on_prompt: prompts are trained on too, but only responses are scored."
