@@ -33,6 +33,9 @@ from gradshield.scoring.engines import ENGINES
 from gradshield.scoring.engines.base import DEFAULT_REDUCTION, Reduction
 from gradshield.threshold import DEFAULT_RULE, RULES
 
+DEFAULT_BETA = 0.1
+"""Of preference losses, as in TRL."""
+
 
 def _one_of(names: Iterable[str]) -> AfterValidator:
     known = tuple(names)
@@ -138,6 +141,8 @@ class ScoringSettings(_Settings):
     take_out: TakeOut = DEFAULT_TAKE_OUT
     normalise: Normalisation = DEFAULT_NORMALISATION
     reduction: Reduction = DEFAULT_REDUCTION
+    preference_loss: Literal["dpo", "ipo"] = "dpo"
+    beta: float = Field(default=DEFAULT_BETA, gt=0, allow_inf_nan=False)
     engine: EngineName = "auto"
     batch_tokens: int | None = Field(default=None, ge=1)
     compile: bool = False
@@ -177,7 +182,7 @@ class RunConfig(_Settings):
     scoring: ScoringSettings = ScoringSettings()
     threshold: ThresholdSettings = ThresholdSettings()
     on_reject: Literal["hold", "keep", "fail"] = "hold"
-    action: Literal["drop", "annotate", "downweight"] = "drop"
+    action: Literal["drop", "annotate", "downweight", "mask"] = "drop"
     shards: int | None = Field(default=None, ge=1)
     search: SearchSettings | None = None
 

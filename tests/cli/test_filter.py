@@ -85,6 +85,7 @@ def test_score_table_has_the_fixed_columns(finished: FinishedRun) -> None:
         "reason": "string",
         "token_ids": "list<element: int32>",
         "token_fihs": "list<element: double>",
+        "chosen_tokens": "int64",
     }
 
 

@@ -132,10 +132,10 @@ def _profile_finding(settings: DataSettings) -> Finding:
 def _data_finding(data: LoadedData, max_length: int) -> Finding:
     verdict: Verdict = "MINOR" if data.rejections else "OK"
     return Finding(
-        verdict if data.examples else "MAJOR",
+        verdict if data.scorable else "MAJOR",
         "data",
         f"{data.origin.description}; {data.format_statement}; "
-        f"{len(data.examples)} can be scored, {len(data.rejections)} cannot, "
+        f"{len(data.scorable)} can be scored, {len(data.rejections)} cannot, "
         f"{data.truncated} are cut to {max_length} tokens.{_main_reason(data)}",
     )
 
@@ -165,18 +165,23 @@ def _show_data(console: Console, loaded: LoadedModel, data: LoadedData, show_tex
     for position, rejection in sorted(data.rejections.items())[:SHOWN_REJECTIONS]:
         place = data.rows[position].place
         console.print(Text(f"      {place}: {rejection}"), soft_wrap=True)
+    for note in data.notes:
+        console.print(Text(f"      {note}"), soft_wrap=True)
     for example in data.examples[:SHOWN_ROWS]:
-        _show_mask(console, loaded, example, show_text)
+        _show_mask(console, loaded, example, "", show_text)
+    for pair in data.pairs[:1]:
+        _show_mask(console, loaded, pair.chosen, ", chosen answer", show_text)
+        _show_mask(console, loaded, pair.rejected, ", rejected answer", show_text)
 
 
 def _show_mask(
-    console: Console, loaded: LoadedModel, example: TokenizedExample, show_text: bool
+    console: Console, loaded: LoadedModel, example: TokenizedExample, side: str, show_text: bool
 ) -> None:
     """One row: what carries loss stands in brackets, and in colour where there are colours."""
     console.print(
         Text(
-            f"Mask  row {example.row}, {example.response_tokens} of {len(example.input_ids)} "
-            "tokens carry loss, ⟦in brackets⟧:"
+            f"Mask  row {example.row}{side}, {example.response_tokens} of "
+            f"{len(example.input_ids)} tokens carry loss, ⟦in brackets⟧:"
         ),
         soft_wrap=True,
     )

@@ -7,6 +7,7 @@ from gradshield.cli.closing import show_closing
 from gradshield.cli.display import Display
 from gradshield.cli.finetune import training_settings
 from gradshield.cli.run_config import build_config, search_settings
+from gradshield.config import DEFAULT_BETA
 from gradshield.models.layers import LATE_MLP
 from gradshield.probes.calibration import DEFAULT_NORMALISATION, DEFAULT_TAKE_OUT
 from gradshield.run.filter import filter_data
@@ -40,6 +41,8 @@ def filter_command(
     take_out: o.TakeOutOption = DEFAULT_TAKE_OUT,
     normalise: o.NormaliseOption = DEFAULT_NORMALISATION,
     reduction: o.ReductionOption = DEFAULT_REDUCTION,
+    preference_loss: o.PreferenceLossOption = "dpo",
+    beta: o.BetaOption = DEFAULT_BETA,
     engine: o.EngineOption = "auto",
     batch_tokens: o.BatchTokensOption = None,
     compile: o.CompileOption = False,
@@ -71,7 +74,8 @@ def filter_command(
     DATA itself is never touched.
 
     With --action annotate or downweight a file `annotated.*` holds all rows beside these, with
-    their scores, or weights for the loss, as new columns.
+    their scores, or weights for the loss, as new columns; with --action mask, `masked.parquet`
+    holds them as tokens, and the spans that harm carry no loss.
 
     With --search the threshold is not guessed from the scores alone but measured: the model is
     finetuned on what is kept, and the largest kept set whose model is safe is the answer.
@@ -103,6 +107,8 @@ def filter_command(
         take_out=take_out,
         normalise=normalise,
         reduction=reduction,
+        preference_loss=preference_loss,
+        beta=beta,
         engine=engine,
         batch_tokens=batch_tokens,
         compile=compile,

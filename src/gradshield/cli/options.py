@@ -211,8 +211,23 @@ ReductionOption = Annotated[
         help=(
             "What counts of a row: sum or mean over its response tokens, root (the sum divided by "
             "the square root of their number), worst_window (the 24 tokens side by side that harm "
-            "most), or sum_and_worst (both, so that a harmful turn in a long answer is not lost)."
+            "most), or sum_and_worst (both, so that a harmful turn in a long answer is not lost). "
+            "For preference rows the loss decides."
         ),
+    ),
+]
+PreferenceLossOption = Annotated[
+    str,
+    typer.Option(
+        rich_help_panel=_SCORING,
+        help="Loss of rows with a chosen and a rejected answer: dpo or ipo.",
+    ),
+]
+BetaOption = Annotated[
+    float,
+    typer.Option(
+        rich_help_panel=_SCORING,
+        help="Beta of that loss; it scales all scores alike, so no decision depends on it.",
     ),
 ]
 EngineOption = Annotated[
@@ -261,7 +276,8 @@ ACTION_HELP = (
     "more: train on the kept file), annotate (one more file, annotated.*, of all rows with their "
     "gradshield_fihs and gradshield_decision), downweight (that file with a gradshield_weight too: "
     "1 for kept rows, threshold / FIHS for removed ones, 0 for rejected ones; for trainers that "
-    "multiply a row's loss by a weight)."
+    "multiply a row's loss by a weight), mask (one more file, masked.parquet, of the rows as "
+    "input_ids and labels, in which the spans that harm carry no loss)."
 )
 ActionOption = Annotated[str, typer.Option(rich_help_panel=_DECISION, help=ACTION_HELP)]
 SearchOption = Annotated[

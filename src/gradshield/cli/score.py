@@ -5,6 +5,7 @@ from __future__ import annotations
 from gradshield.cli import options as o
 from gradshield.cli.display import Display
 from gradshield.cli.run_config import build_config
+from gradshield.config import DEFAULT_BETA
 from gradshield.models.layers import LATE_MLP
 from gradshield.probes.calibration import DEFAULT_NORMALISATION, DEFAULT_TAKE_OUT
 from gradshield.run.folder import RunFolder
@@ -38,6 +39,8 @@ def score_command(
     take_out: o.TakeOutOption = DEFAULT_TAKE_OUT,
     normalise: o.NormaliseOption = DEFAULT_NORMALISATION,
     reduction: o.ReductionOption = DEFAULT_REDUCTION,
+    preference_loss: o.PreferenceLossOption = "dpo",
+    beta: o.BetaOption = DEFAULT_BETA,
     engine: o.EngineOption = "auto",
     batch_tokens: o.BatchTokensOption = None,
     compile: o.CompileOption = False,
@@ -74,6 +77,8 @@ def score_command(
         take_out=take_out,
         normalise=normalise,
         reduction=reduction,
+        preference_loss=preference_loss,
+        beta=beta,
         engine=engine,
         batch_tokens=batch_tokens,
         compile=compile,

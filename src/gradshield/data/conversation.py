@@ -84,6 +84,17 @@ class Conversation:
         return f"turn {index + 1} ({self.messages[index].role})"
 
 
+@dataclass(frozen=True)
+class Preference:
+    """Two answers to one prompt, of which training is to prefer the first.
+
+    Both conversations have the same turns but for the last one, which alone carries loss.
+    """
+
+    chosen: Conversation
+    rejected: Conversation
+
+
 class Rejection(Exception):  # noqa: N818 - an outcome of a row, not an error of the program
     """A row that cannot be scored.
 

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from gradshield.data.containers import Container
 from gradshield.data.conversation import Conversation, Rejection
 from gradshield.data.errors import DataError
-from gradshield.data.formats import detect_format, format_named
+from gradshield.data.formats import PREFERENCE, detect_format, format_named
 from gradshield.data.omissions import omission_notes
 from gradshield.data.opening import open_source
+from gradshield.data.pairs import Kinds, TokenizedPair, count_kinds, tokenize_pairs
 from gradshield.data.profiles import DEFAULT_PROFILE, Profile, RowReader, make_profile
 from gradshield.data.rows import SourceRow
 from gradshield.data.source import DataSource
@@ -28,17 +29,19 @@ ResponseChoice = Literal["all", "last"]
 class LoadedData:
     """Everything that was read from an input.
 
-    Every row is in exactly one of `examples` and `rejections`.
+    Every row is in exactly one of `examples`, `pairs` and `rejections`; of the first two at most
+    one holds rows.
 
     Attributes:
         origin: The input, for writing subsets of it.
         format_statement: What row formats were found, as one sentence.
         notes: Further sentences that the user should see.
         rows: The rows in file order.
-        examples: The rows that can be scored, by row order.
+        examples: The plain rows that can be scored, by row order.
         rejections: Row position to the reason why it cannot be scored.
         blank_lines: Lines with white space only; they are not rows.
         ids: For each row its own `id`, a string or an integer, or None.
+        pairs: The preference rows that can be scored, by row order.
     """
 
     origin: DataSource
@@ -49,6 +52,12 @@ class LoadedData:
     rejections: dict[int, Rejection]
     blank_lines: int
     ids: list[str | int | None]
+    pairs: list[TokenizedPair] = field(default_factory=list)
+
+    @property
+    def scorable(self) -> Sequence[TokenizedExample] | Sequence[TokenizedPair]:
+        """All rows that can be scored, of whichever kind they are."""
+        return self.pairs or self.examples
 
     @property
     def source(self) -> Path:
@@ -62,8 +71,8 @@ class LoadedData:
 
     @property
     def truncated(self) -> int:
-        """Number of examples of which tokens were cut away."""
-        return sum(example.truncated for example in self.examples)
+        """Number of rows of which tokens were cut away."""
+        return sum(row.truncated for row in self.scorable)
 
 
 def load_examples(
@@ -98,7 +107,7 @@ def load_examples(
     # What is unusable for every row is to be known before any of them is read.
     profile.encoder(tokenizer, _unread, max_length)
     rows = origin.read()
-    examples, rejections, statement = tokenize_rows(
+    tokenized = tokenize_rows_or_pairs(
         rows,
         tokenizer,
         format=format,
@@ -109,14 +118,76 @@ def load_examples(
     )
     return LoadedData(
         origin=origin,
-        format_statement=statement,
-        notes=origin.facts.notes + omission_notes(examples),
+        format_statement=tokenized.statement,
+        notes=(*origin.facts.notes, *tokenized.notes),
         rows=rows,
-        examples=examples,
-        rejections=rejections,
+        examples=tokenized.examples,
+        rejections=tokenized.rejections,
         blank_lines=origin.facts.blank_lines,
         ids=[row.own_id for row in rows],
+        pairs=tokenized.pairs,
     )
+
+
+@dataclass(frozen=True)
+class TokenizedRows:
+    """Rows as examples or as pairs, whichever most of them are; see `LoadedData`."""
+
+    examples: list[TokenizedExample]
+    pairs: list[TokenizedPair]
+    rejections: dict[int, Rejection]
+    statement: str
+    notes: tuple[str, ...]
+
+    @property
+    def scorable(self) -> Sequence[TokenizedExample] | Sequence[TokenizedPair]:
+        """The examples or the pairs."""
+        return self.pairs or self.examples
+
+
+def tokenize_rows_or_pairs(
+    rows: Sequence[SourceRow],
+    tokenizer: PreTrainedTokenizerBase,
+    *,
+    format: str = "auto",
+    response: ResponseChoice = "all",
+    max_length: int | None = 2048,
+    profile: Profile | Mapping[str, Any] | str = DEFAULT_PROFILE,
+    progress: Callable[[int], None] | None = None,
+) -> TokenizedRows:
+    """Tokenise rows that are in memory as plain rows or as preferences.
+
+    The arguments are those of `load_examples`. Rows of the kind that is rarer are rejected: their
+    scores would be of another loss. A trainer's profile reads plain rows alone.
+
+    Raises:
+        DataError: Preferences were asked for, and a trainer's profile too.
+    """
+    profile = make_profile(profile)
+    for_one_answer = profile.name != DEFAULT_PROFILE
+    if for_one_answer and format == PREFERENCE.name:
+        raise DataError(
+            f"the profile {profile.name} is for rows of one answer; score preferences without it"
+        )
+    detects = format == "auto" and not for_one_answer
+    kinds = count_kinds(rows) if detects else Kinds(int(format == PREFERENCE.name), 0)
+    if kinds.mostly_preferences:
+        pairs, rejections = tokenize_pairs(
+            rows, tokenizer, max_length=max_length, progress=progress
+        )
+        statement = _reader(format, rows, response)[1]
+        return TokenizedRows([], pairs, rejections, statement, kinds.notes)
+    examples, rejections, statement = tokenize_rows(
+        rows,
+        tokenizer,
+        format=format,
+        response=response,
+        max_length=max_length,
+        profile=profile,
+        progress=progress,
+    )
+    notes = (*kinds.notes, *omission_notes(examples))
+    return TokenizedRows(examples, [], rejections, statement, notes)
 
 
 def tokenize_rows(
@@ -129,7 +200,9 @@ def tokenize_rows(
     profile: Profile | Mapping[str, Any] | str = DEFAULT_PROFILE,
     progress: Callable[[int], None] | None = None,
 ) -> tuple[list[TokenizedExample], dict[int, Rejection], str]:
-    """Tokenise rows that are already in memory; the arguments are those of `load_examples`.
+    """Tokenise plain rows that are in memory; the arguments are those of `load_examples`.
+
+    A preference row is rejected.
 
     Returns:
         The examples by row order, the rejections by row position, and what formats were found.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from gradshield.config import RunConfig
@@ -11,6 +11,7 @@ from gradshield.data import DataSource
 from gradshield.errors import UserError
 from gradshield.run.actions import check_columns, new_columns, write_annotated
 from gradshield.run.folder import RunFolder
+from gradshield.run.masking import write_masked
 from gradshield.run.source import reopen_input
 from gradshield.run.threshold import (
     RowDecision,
@@ -30,8 +31,8 @@ def apply(config: RunConfig, folder: RunFolder, source: DataSource | None = None
 
     An input of several files gives folders with a file for each; `shards` gives folders of so
     many files. The kept file holds rejected rows only under `on_reject: keep`; they are in the
-    rejected file in any case. An `action` other than `drop` adds a file of all rows with new
-    columns, and changes nothing in the three.
+    rejected file in any case. An `action` other than `drop` adds a file of all rows, with new
+    columns or masked, and changes nothing in the three.
 
     Args:
         config: The configuration.
@@ -49,11 +50,13 @@ def apply(config: RunConfig, folder: RunFolder, source: DataSource | None = None
     rows = divide(lines, limit)
     fails = config.on_reject == "fail" and bool(rows.rejected)
     # First: if it cannot be written, all other files still belong to one decision.
-    annotated = None if fails else _write_action(config, folder, source, lines, limit)
+    added = {} if fails else _write_action(config, folder, source, lines, limit)
     _write_parts(config, folder, source, rows, fails)
-    record_action(folder, config.action, annotated)
-    if annotated is None:
+    record_action(folder, config.action, added)
+    if "annotated" not in added:
         folder.keep_only("annotated", None)
+    if "masked" not in added:
+        folder.masked.unlink(missing_ok=True)
     if fails:
         raise RowsRejected(
             f"{len(rows.rejected)} rows could not be scored and --on-reject is fail: no kept file "
@@ -85,10 +88,12 @@ def _write_action(
     source: DataSource,
     lines: Sequence[dict[str, Any]],
     limit: float,
-) -> int | None:
-    """Rows in the file that the action adds, None where it adds none."""
+) -> Mapping[str, Any]:
+    """Counts of the file that the action adds, under its name; empty where it adds none."""
     if config.action == "drop":
-        return None
+        return {}
+    if config.action == "mask":
+        return {"masked": write_masked(config, folder, source, lines, limit)}
     columns = new_columns(
         lines,
         limit,
@@ -96,7 +101,7 @@ def _write_action(
         # What the kept file holds is to be trained on.
         unscored=1.0 if config.on_reject == "keep" else 0.0,
     )
-    return write_annotated(source, columns, folder, config.shards)
+    return {"annotated": write_annotated(source, columns, folder, config.shards)}
 
 
 def _write_parts(

@@ -39,6 +39,7 @@ def write_summary(config: RunConfig, folder: RunFolder) -> None:
         "# GradShield run",
         _verdict(config, decision, len(lines)),
         _training_file(config, decision, _output_form(config, provenance)),
+        _preference(folder),
         f"## Why this threshold\n\n{decision['reason']}",
         _proof(folder),
         "## Highest rows\n\n" + _table(lines, decision["threshold"]),
@@ -87,6 +88,13 @@ def _training_file(config: RunConfig, decision: dict[str, Any], form: str) -> st
         return NOTHING_KEPT
     if config.action == "drop":
         return f"Train on `{kept}`."
+    if config.action == "mask":
+        return (
+            "Train on `masked.parquet`: `input_ids`, `attention_mask` and `labels` for this "
+            "model's tokenizer, which trainers take as they are. Where a row harms, its labels "
+            f"are -100; rows of which nothing is left are not in it. `{kept}` is the choice for "
+            "trainers that read text."
+        )
     all_rows = (
         f"`annotated{form}`, which holds every row of the input (but for those that are no JSON "
         f"object, see `rejected{form}`)"
@@ -185,6 +193,16 @@ def _engine(folder: RunFolder) -> str:
     chosen = json.loads(folder.engine.read_text(encoding="utf-8"))
     warning = "" if chosen["warning"] is None else f"\n- **{chosen['warning']}**"
     return f"\n- engine: {'; '.join(chosen['notes'])}" + warning
+
+
+def _preference(folder: RunFolder) -> str:
+    """What the scores of preference rows are; nothing where rows are plain."""
+    if not folder.engine.is_file():  # a run of an earlier version
+        return ""
+    statement = json.loads(folder.engine.read_text(encoding="utf-8")).get("preference")
+    if statement is None:
+        return ""
+    return f"{statement} In the table, loss is the chosen answer's, tokens are those of both."
 
 
 def _made_by(provenance: dict[str, Any]) -> str:

@@ -6,10 +6,12 @@ from collections.abc import Mapping
 from typing import Any
 
 from gradshield.data import DEFAULT_PROFILE, Profile, tokenize_rows
+from gradshield.data.pairs import TokenizedPair
 from gradshield.data.rows import SourceRow
 from gradshield.data.tokenization import TokenizedExample
 from gradshield.errors import UserError
 from gradshield.models.load import LoadedModel
+from gradshield.probes.harmless_pairs import harmless_pairs
 from gradshield.probes.harmless_rows import harmless_rows, harmless_texts
 
 
@@ -46,3 +48,8 @@ def reference_examples(
             f"({first.detail}), so there is no harmless reference to choose a threshold by."
         )
     return examples
+
+
+def reference_pairs(loaded: LoadedModel) -> list[TokenizedPair]:
+    """Tokenised preference rows, numbered from 0; of the same prompts."""
+    return [row.pair for row in harmless_pairs(loaded.tokenizer)]

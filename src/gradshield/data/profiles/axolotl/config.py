@@ -71,8 +71,21 @@ def read_axolotl(path: Path, dataset: str | None = None) -> GivenData:
             supported; the text names it.
     """
     content = _read(path)
+    return axolotl_data(content, _choose(content.get("datasets"), dataset, path), path)
+
+
+def axolotl_data(content: Mapping[str, Any], entry: Mapping[str, Any], path: Path) -> GivenData:
+    """What a configuration that is read already says about one of its data sets.
+
+    Args:
+        content: The configuration.
+        entry: One of its `datasets`.
+        path: Where it was read from, for messages and for files that it names.
+
+    Raises:
+        DataError: A key decides the tokens and is not supported.
+    """
     _refuse(content, _UNSUPPORTED_IN_FILE, str(path))
-    entry = _choose(content.get("datasets"), dataset, path)
     _refuse(entry, _UNSUPPORTED_IN_DATA, f"{path}, data set {entry.get('path')}")
     settings = {key: content[key] for key in _FILE_SETTINGS if content.get(key) is not None}
     settings |= {key: entry[key] for key in _DATA_SETTINGS if entry.get(key) is not None}

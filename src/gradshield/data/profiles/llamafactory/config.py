@@ -86,12 +86,34 @@ def _training(path: Path) -> dict[str, Any]:
         raise DataError(f"the LLaMA-Factory file {path} cannot be read ({fault})") from fault
     if not isinstance(content, dict):
         raise DataError(f"{path} is no LLaMA-Factory file: it holds no list of keys and values")
+    _check_training(content, path)
+    return content
+
+
+def llamafactory_data(
+    content: Mapping[str, Any], entry: Mapping[str, Any], path: Path, name: str
+) -> GivenData:
+    """What a training file that is read already says about one data set.
+
+    Args:
+        content: The training file.
+        entry: The data set's entry in `dataset_info.json`.
+        path: Where the training file is, for messages.
+        name: The data set, for messages.
+
+    Raises:
+        DataError: A key decides the tokens and is not supported.
+    """
+    _check_training(content, path)
+    return _given(_row_settings(entry, f"{path}, {name}"), content, None)
+
+
+def _check_training(content: Mapping[str, Any], path: Path) -> None:
     if content.get("stage", "sft") != "sft":
         raise DataError(
             f"{path}: stage: {content['stage']} is not supported, only sft, which trains on answers"
         )
     _refuse(content, _UNSUPPORTED_IN_TRAINING, str(path))
-    return content
 
 
 def _refuse(content: Mapping[str, Any], unsupported: Mapping[str, str], where: str) -> None:
