@@ -17,6 +17,7 @@ from pydantic import (
 )
 
 from gradshield.data import DEFAULT_PROFILE, FORMATS, Profile, make_profile
+from gradshield.errors import UserError
 from gradshield.evaluation.tasks import TASKS
 from gradshield.finetuning.supervised import LoraSettings, TrainingSettings
 from gradshield.models.layers import LATE_MLP
@@ -92,7 +93,8 @@ class ModelSettings(_Settings):
 class DataSettings(_Settings):
     """How rows become examples.
 
-    `max_length` is by default what the profile's trainer has for one.
+    `max_length` is by default what the profile's trainer has for one. Settings that contradict each
+    other raise a `UserError`.
     """
 
     format: FormatName = "auto"
@@ -111,16 +113,24 @@ class DataSettings(_Settings):
     @model_validator(mode="after")
     def _fits_the_profile(self) -> DataSettings:
         if self.response == "last" and self.profile.name != DEFAULT_PROFILE:
-            raise ValueError(
-                f"response: last belongs to the profile {DEFAULT_PROFILE}; {self.profile.name} "
-                "decides itself which answers carry loss"
+            raise UserError(
+                f"--response last belongs to the profile {DEFAULT_PROFILE}: {self.profile.name} "
+                "decides itself which answers carry loss. Leave one of them out."
             )
         if self.format != "auto" and self.profile.reads is not None:
-            raise ValueError(
-                f"format: the profile {self.profile.name} reads rows by fields of its own "
-                f"({self.profile.reads}), so leave it at auto"
+            raise UserError(
+                f"--format {self.format}: the profile {self.profile.name} reads rows by fields of "
+                f"its own ({self.profile.reads}). Leave --format out."
             )
         return self
+
+
+class InputSettings(_Settings):
+    """Which part of a data set with several is read."""
+
+    split: str | None = None
+    subset: str | None = None
+    data_revision: str | None = None
 
 
 class ScoringSettings(_Settings):
@@ -166,12 +176,14 @@ class RunConfig(_Settings):
     """Everything that decides the outcome of `gradshield filter`."""
 
     data_path: str
+    input: InputSettings = InputSettings()
     model: ModelSettings = ModelSettings()
     data: DataSettings = DataSettings()
     scoring: ScoringSettings = ScoringSettings()
     threshold: ThresholdSettings = ThresholdSettings()
     on_reject: Literal["hold", "keep", "fail"] = "hold"
     action: Literal["drop", "annotate", "downweight", "mask"] = "drop"
+    shards: int | None = Field(default=None, ge=1)
     search: SearchSettings | None = None
 
 

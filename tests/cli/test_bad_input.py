@@ -131,7 +131,7 @@ KINDS = [
             b'{"text": "a"}\n',
             b"{}\n",
         ],
-        {5: "missing_field", 6: "missing_field"},
+        {6: "missing_field"},
         "each row is read by its own format",
     ),
     Kind(
@@ -259,7 +259,7 @@ REFUSED = [
     ("deep.json", b"[" * 100_000, "invalid JSON"),
     ("header.csv", b"prompt,completion\n", "there are no rows"),
     ("twice.csv", b"a,a\nb,c\n", "twice"),
-    ("plain.txt", b"hello\n", "not supported"),
+    ("plain.doc", b"hello\n", "not supported"),
 ]
 
 

@@ -35,6 +35,10 @@ OPTIONS: dict[str, Any] = {
     "level": 0.1,
     "seed": 3,
     "on_reject": "keep",
+    "split": "train",
+    "subset": "small",
+    "data_revision": "v1",
+    "shards": 4,
 }
 
 
@@ -42,6 +46,7 @@ def test_every_option_reaches_its_field() -> None:
     config = build_config(Path("data.jsonl"), **OPTIONS)
     assert config.model_dump() == {
         "data_path": "data.jsonl",
+        "input": {"split": "train", "subset": "small", "data_revision": "v1"},
         "model": {
             "name": "./model",
             "adapter": "adapter",
@@ -71,6 +76,7 @@ def test_every_option_reaches_its_field() -> None:
         "threshold": {"rule": "paper", "level": 0.1, "seed": 3},
         "on_reject": "keep",
         "action": "drop",
+        "shards": 4,
         "search": None,
     }
 

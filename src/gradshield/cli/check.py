@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import Counter
 from itertools import groupby
-from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -17,7 +16,14 @@ from gradshield.cli.display import Display
 from gradshield.cli.profile_options import data_choice
 from gradshield.cli.run_config import checked, model_settings
 from gradshield.config import DataSettings
-from gradshield.data import LoadedData, TokenizedExample, load_examples, preview
+from gradshield.data import (
+    DataSource,
+    LoadedData,
+    TokenizedExample,
+    load_examples,
+    open_source,
+    preview,
+)
 from gradshield.models.load import LoadedModel, load_model
 from gradshield.run.check import Finding, Verdict, check_model
 
@@ -25,9 +31,11 @@ from gradshield.run.check import Finding, Verdict, check_model
 def check_command(
     model: o.ModelOption = o.DEFAULT_MODEL,
     data: Annotated[
-        Path | None,
+        str | None,
         typer.Option(
-            "--data", "-d", help="Data file to look at as well; a trainer's file can name it too."
+            "--data",
+            "-d",
+            help=f"Data to look at as well; a trainer's file can name it too. {o.DATA_HELP}",
         ),
     ] = None,
     adapter: o.AdapterOption = None,
@@ -35,6 +43,9 @@ def check_command(
     dtype: o.DTypeOption = "auto",
     device: o.DeviceOption = "auto",
     trust_remote_code: o.TrustOption = False,
+    split: o.SplitOption = None,
+    subset: o.SubsetOption = None,
+    data_revision: o.DataRevisionOption = None,
     format: o.FormatOption = "auto",
     response: o.ResponseOption = "all",
     max_length: o.MaxLengthOption = None,
@@ -50,8 +61,9 @@ def check_command(
     """Check a model, and a data file, before scoring.
 
     Looks at the probes' attack success rate, the model's first tokens, its chat template, whether
-    a row scores the same alone and in a mixed batch, and shows which tokens of three rows carry
-    loss under the profile. Writes no file. Exit code 1 when something must be mended first.
+    a row scores the same alone and in a mixed batch; of the data, at what it is made of (files,
+    formats, what would be left out or rejected), and shows which tokens of three rows carry loss
+    under the profile. Writes no file. Exit code 1 when something must be mended first.
     """
     settings = model_settings(
         model=model,
@@ -75,9 +87,11 @@ def check_command(
     )
     reading = checked(DataSettings, **choice.settings)
     display = Display(quiet=quiet)
+    which = {"split": split, "subset": subset, "data_revision": data_revision}
+    source = None if choice.path is None else open_source(choice.path, **which)
     loaded = load_model(**settings.model_dump(), say=display.say)
     # Read first, since it takes seconds and may fail, but shown last.
-    examples = None if choice.path is None else _read(choice.path, loaded, reading)
+    examples = None if source is None else _read(source, loaded, reading)
     console = Console(highlight=False)
     findings = check_model(loaded, display)
     if examples is not None:
@@ -92,6 +106,7 @@ def check_command(
 
 SHOWN_REJECTIONS = 5
 SHOWN_ROWS = 3
+SHOWN_FILES = 8
 _STYLES = {"OK": "green", "MINOR": "yellow", "MAJOR": "bold red"}
 
 
@@ -100,8 +115,8 @@ def _show(console: Console, finding: Finding) -> None:
     console.print(line + Text(f"{finding.subject}: {finding.text}"), soft_wrap=True)
 
 
-def _read(path: Path, loaded: LoadedModel, settings: DataSettings) -> LoadedData:
-    return load_examples(path, loaded.tokenizer, **dict(settings))
+def _read(source: DataSource, loaded: LoadedModel, settings: DataSettings) -> LoadedData:
+    return load_examples(source, loaded.tokenizer, **dict(settings))
 
 
 def _profile_finding(settings: DataSettings) -> Finding:
@@ -119,7 +134,7 @@ def _data_finding(data: LoadedData, max_length: int) -> Finding:
     return Finding(
         verdict if data.scorable else "MAJOR",
         "data",
-        f"{data.source}: {len(data.rows)} rows; {data.format_statement}; "
+        f"{data.origin.description}; {data.format_statement}; "
         f"{len(data.scorable)} can be scored, {len(data.rejections)} cannot, "
         f"{data.truncated} are cut to {max_length} tokens.{_main_reason(data)}",
     )
@@ -134,7 +149,19 @@ def _main_reason(data: LoadedData) -> str:
     return f" Most cannot: {reason} in {count} of {len(data.rows)}."
 
 
+def _file_lines(source: DataSource) -> list[str]:
+    """The files of an input of several, the first ones, with their numbers of rows."""
+    if not source.is_sharded:
+        return []
+    counted = list(zip(source.files, source.counts, strict=True))
+    lines = [f"{source.label(path)}: {count} rows" for path, count in counted[:SHOWN_FILES]]
+    more = len(counted) - SHOWN_FILES
+    return lines + ([f"and {more} more files"] if more > 0 else [])
+
+
 def _show_data(console: Console, loaded: LoadedModel, data: LoadedData, show_text: bool) -> None:
+    for line in (*_file_lines(data.origin), *data.notes):
+        console.print(Text(f"      {line}"), soft_wrap=True)
     for position, rejection in sorted(data.rejections.items())[:SHOWN_REJECTIONS]:
         place = data.rows[position].place
         console.print(Text(f"      {place}: {rejection}"), soft_wrap=True)

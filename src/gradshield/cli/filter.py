@@ -24,6 +24,9 @@ def filter_command(
     dtype: o.DTypeOption = "auto",
     device: o.DeviceOption = "auto",
     trust_remote_code: o.TrustOption = False,
+    split: o.SplitOption = None,
+    subset: o.SubsetOption = None,
+    data_revision: o.DataRevisionOption = None,
     format: o.FormatOption = "auto",
     response: o.ResponseOption = "all",
     max_length: o.MaxLengthOption = None,
@@ -48,6 +51,7 @@ def filter_command(
     seed: o.SeedOption = 0,
     on_reject: o.OnRejectOption = "hold",
     action: o.ActionOption = "drop",
+    shards: o.ShardsOption = None,
     search: o.SearchOption = False,
     target_asr: o.TargetOption = 0.06,
     utility_floor: o.FloorOption = 0.95,
@@ -64,9 +68,10 @@ def filter_command(
 ) -> None:
     """Score every row of DATA, choose a threshold, and write the kept and the removed rows.
 
-    The run folder then holds `kept.*`, `removed.*` and `rejected.*` in the format of DATA, with
-    every row unchanged; summary.md, decision.json and `scores/*.parquet` say why. An interrupted
-    run goes on with the same command. DATA itself is never touched.
+    The run folder then holds `kept.*`, `removed.*` and `rejected.*` in the format of DATA (folders
+    `kept/` and so on, if DATA is several files), with every row unchanged; summary.md,
+    decision.json and `scores/*.parquet` say why. An interrupted run goes on with the same command.
+    DATA itself is never touched.
 
     With --action annotate or downweight a file `annotated.*` holds all rows beside these, with
     their scores, or weights for the loss, as new columns; with --action mask, `masked.parquet`
@@ -79,6 +84,9 @@ def filter_command(
     """
     config = build_config(
         data,
+        split=split,
+        subset=subset,
+        data_revision=data_revision,
         model=model,
         adapter=adapter,
         revision=revision,
@@ -109,6 +117,7 @@ def filter_command(
         seed=seed,
         on_reject=on_reject,
         action=action,
+        shards=shards,
         search=search_settings(
             search,
             target_asr=target_asr,

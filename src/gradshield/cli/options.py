@@ -22,21 +22,48 @@ def _names(registry: Iterable[str]) -> str:
     return ", ".join(registry)
 
 
-DataArgument = Annotated[
-    Path,
-    typer.Argument(
-        help="Data file: .jsonl, .json, .parquet or a `datasets` folder.", show_default=False
+DATA_HELP = (
+    "Data: a file (.jsonl, .json, .csv, .tsv, .txt, each also .gz or .zst; .parquet, .arrow), a "
+    "folder of such files or of `save_to_disk`, a pattern in quotes ('data/*.jsonl.gz'), or "
+    "hub:OWNER/NAME."
+)
+DataArgument = Annotated[str, typer.Argument(help=DATA_HELP, show_default=False)]
+SplitOption = Annotated[
+    str | None,
+    typer.Option(
+        rich_help_panel=_DATA,
+        help="Split to read of a `datasets` folder or a data set of the hub with several.",
     ),
 ]
 ScoredDataArgument = Annotated[
-    Path | None,
+    str | None,
     typer.Argument(
         help=(
-            "Data file: .jsonl, .json, .parquet or a `datasets` folder. Can be left out where "
-            "--axolotl, --dataset-info or --llamafactory names it."
+            f"{DATA_HELP} Can be left out where --axolotl, --dataset-info or --llamafactory names "
+            "a file that is here."
         ),
         show_default=False,
     ),
+]
+SubsetOption = Annotated[
+    str | None,
+    typer.Option(
+        "--subset",
+        "--config",
+        rich_help_panel=_DATA,
+        help="Configuration to read of a data set of the hub with several.",
+    ),
+]
+DataRevisionOption = Annotated[
+    str | None,
+    typer.Option(rich_help_panel=_DATA, help="Branch, tag or commit of a data set of the hub."),
+]
+SHARDS_HELP = (
+    "Write kept, removed, rejected (and annotated) rows as so many files each, of nearly equal "
+    "numbers of rows. Default: the files of DATA, with their names."
+)
+ShardsOption = Annotated[
+    int | None, typer.Option(rich_help_panel=_DECISION, min=1, help=SHARDS_HELP)
 ]
 OutOption = Annotated[
     Path, typer.Option("--out", "-o", help="Run folder to write, or to go on with.")

@@ -34,16 +34,16 @@ class DataChoice:
     """Which rows are meant, and how they become examples.
 
     Attributes:
-        path: The data file, None if nobody names one.
+        path: The input, as `open_source` takes it; None if nobody names one.
         settings: Fields of `DataSettings`.
     """
 
-    path: Path | None
+    path: str | None
     settings: dict[str, Any]
 
 
 def data_choice(
-    data: Path | None,
+    data: str | Path | None,
     *,
     format: str = "auto",
     response: str = "all",
@@ -70,7 +70,8 @@ def data_choice(
     length = max_length if max_length is not None else given.max_length
     if length is not None:
         reading["max_length"] = length
-    return DataChoice(data or given.data, reading)
+    path = data or given.data
+    return DataChoice(None if path is None else str(path), reading)
 
 
 def _from_files(

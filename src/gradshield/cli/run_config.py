@@ -9,6 +9,7 @@ from pydantic import BaseModel, ValidationError
 
 from gradshield.cli.profile_options import DATA_OPTIONS, data_choice
 from gradshield.config import (
+    InputSettings,
     ModelSettings,
     RunConfig,
     ScoringSettings,
@@ -31,11 +32,11 @@ _OPTIONS = {"rule": "--threshold", "name": "--model"}
 """Options that are called otherwise than the field they set."""
 
 
-def build_config(data: Path | None, **options: Any) -> RunConfig:
+def build_config(data: str | Path | None, **options: Any) -> RunConfig:
     """Make the configuration of a run.
 
     Args:
-        data: The data file, None where a trainer's file among the options names it.
+        data: The input, as `open_source` takes it; None where a trainer's file names it.
         options: `model`, `adapter`, `revision`, … as the commands name them.
 
     Raises:
@@ -47,13 +48,15 @@ def build_config(data: Path | None, **options: Any) -> RunConfig:
         raise UserError(NO_DATA)
     return checked(
         RunConfig,
-        data_path=str(choice.path),
+        data_path=choice.path,
+        input={name: options.get(name) for name in InputSettings.model_fields},
         model=model_settings(**{name: options[name] for name in MODEL_OPTIONS}),
         data=choice.settings,
         scoring={name: options[name] for name in ScoringSettings.model_fields},
         threshold={name: options[name] for name in ThresholdSettings.model_fields},
         on_reject=options["on_reject"],
         action=options.get("action", "drop"),
+        shards=options.get("shards"),
         search=options.get("search"),
     )
 

@@ -22,6 +22,9 @@ def score_command(
     dtype: o.DTypeOption = "auto",
     device: o.DeviceOption = "auto",
     trust_remote_code: o.TrustOption = False,
+    split: o.SplitOption = None,
+    subset: o.SubsetOption = None,
+    data_revision: o.DataRevisionOption = None,
     format: o.FormatOption = "auto",
     response: o.ResponseOption = "all",
     max_length: o.MaxLengthOption = None,
@@ -51,6 +54,9 @@ def score_command(
     """
     config = build_config(
         data,
+        split=split,
+        subset=subset,
+        data_revision=data_revision,
         model=model,
         adapter=adapter,
         revision=revision,

@@ -7,13 +7,16 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from gradshield.data.containers import Container, open_container
+from gradshield.data.containers import Container
 from gradshield.data.conversation import Conversation, Rejection
 from gradshield.data.errors import DataError
 from gradshield.data.formats import PREFERENCE, detect_format, format_named
+from gradshield.data.omissions import omission_notes
+from gradshield.data.opening import open_source
 from gradshield.data.pairs import Kinds, TokenizedPair, count_kinds, tokenize_pairs
 from gradshield.data.profiles import DEFAULT_PROFILE, Profile, RowReader, make_profile
 from gradshield.data.rows import SourceRow
+from gradshield.data.source import DataSource
 from gradshield.data.tokenization import TokenizedExample
 
 if TYPE_CHECKING:
@@ -24,14 +27,13 @@ ResponseChoice = Literal["all", "last"]
 
 @dataclass(frozen=True)
 class LoadedData:
-    """Everything that was read from a data file.
+    """Everything that was read from an input.
 
     Every row is in exactly one of `examples`, `pairs` and `rejections`; of the first two at most
     one holds rows.
 
     Attributes:
-        source: The file or folder.
-        container: What kind of file it is, for writing subsets of it.
+        origin: The input, for writing subsets of it.
         format_statement: What row formats were found, as one sentence.
         notes: Further sentences that the user should see.
         rows: The rows in file order.
@@ -42,8 +44,7 @@ class LoadedData:
         pairs: The preference rows that can be scored, by row order.
     """
 
-    source: Path
-    container: Container
+    origin: DataSource
     format_statement: str
     notes: tuple[str, ...]
     rows: list[SourceRow]
@@ -59,13 +60,23 @@ class LoadedData:
         return self.pairs or self.examples
 
     @property
+    def source(self) -> Path:
+        """The file, or the folder in which all files are."""
+        return self.origin.root
+
+    @property
+    def container(self) -> Container:
+        """What kind of file it is, or each of the files."""
+        return self.origin.container
+
+    @property
     def truncated(self) -> int:
         """Number of rows of which tokens were cut away."""
         return sum(row.truncated for row in self.scorable)
 
 
 def load_examples(
-    path: str | Path,
+    path: str | Path | DataSource,
     tokenizer: PreTrainedTokenizerBase,
     *,
     format: str = "auto",
@@ -77,8 +88,7 @@ def load_examples(
     """Read a data file and tokenise its rows.
 
     Args:
-        path: A JSON Lines, JSON, CSV, TSV or Parquet file, one of the first four compressed, or
-            a folder saved by the `datasets` library.
+        path: Any input that `open_source` opens, or one that is open.
         tokenizer: The tokenizer of the model that scores.
         format: Name of the row format, or "auto" to find each row's own.
         response: Which assistant turns carry loss, "all" or the "last".
@@ -92,13 +102,11 @@ def load_examples(
     """
     if max_length is not None and max_length < 2:
         raise DataError(f"a maximum length of {max_length} leaves no token to predict; use 2048")
-    source = Path(path)
-    container = open_container(source)
+    origin = path if isinstance(path, DataSource) else open_source(path)
     profile = make_profile(profile)
     # What is unusable for every row is to be known before any of them is read.
     profile.encoder(tokenizer, _unread, max_length)
-    rows = container.read(source)
-    facts = container.facts(source)
+    rows = origin.read()
     tokenized = tokenize_rows_or_pairs(
         rows,
         tokenizer,
@@ -109,14 +117,13 @@ def load_examples(
         progress=progress,
     )
     return LoadedData(
-        source=source,
-        container=container,
+        origin=origin,
         format_statement=tokenized.statement,
-        notes=(*facts.notes, *tokenized.notes),
+        notes=(*origin.facts.notes, *tokenized.notes, *omission_notes(tokenized.examples)),
         rows=rows,
         examples=tokenized.examples,
         rejections=tokenized.rejections,
-        blank_lines=facts.blank_lines,
+        blank_lines=origin.facts.blank_lines,
         ids=[row.own_id for row in rows],
         pairs=tokenized.pairs,
     )

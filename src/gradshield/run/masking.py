@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -20,7 +19,7 @@ import pyarrow.parquet as pq
 import torch
 
 from gradshield.config import RunConfig
-from gradshield.data import TokenizedExample, load_examples
+from gradshield.data import DataSource, TokenizedExample, load_examples
 from gradshield.errors import UserError
 from gradshield.files import written_whole
 from gradshield.models.load import load_tokenizer
@@ -116,7 +115,7 @@ def mask_row(example: TokenizedExample, masked: npt.NDArray[np.bool_] | None) ->
 def write_masked(
     config: RunConfig,
     folder: RunFolder,
-    source: Path,
+    source: DataSource,
     lines: Sequence[dict[str, Any]],
     threshold: float,
 ) -> dict[str, Any]:
@@ -137,7 +136,7 @@ def write_masked(
     """
     if any(line["chosen_tokens"] is not None for line in lines):
         raise UserError(
-            f"{source} holds preference rows, and --action mask is for rows of one answer: a "
+            f"{source.name} holds preference rows, and --action mask is for rows of one answer: a "
             "preference is between two whole ones. Use --action drop."
         )
     rows = list(_masked_rows(config, source, lines, threshold))
@@ -158,7 +157,7 @@ def write_masked(
 
 
 def _masked_rows(
-    config: RunConfig, source: Path, lines: Sequence[dict[str, Any]], threshold: float
+    config: RunConfig, source: DataSource, lines: Sequence[dict[str, Any]], threshold: float
 ) -> Iterator[MaskedRow]:
     model = config.model
     tokenizer = load_tokenizer(
@@ -174,9 +173,9 @@ def _masked_rows(
             continue
         if example is None or _response(example) != line["token_ids"]:
             raise UserError(
-                f"{source}: the tokenizer of {model.name} makes other tokens of row {line['row']} "
-                "than when it was scored, so what was scored cannot be masked: score the data "
-                "again with --force."
+                f"{source.name}: the tokenizer of {model.name} makes other tokens of row "
+                f"{line['row']} than when it was scored, so what was scored cannot be masked: "
+                "score the data again with --force."
             )
         removed = line["fihs"] >= threshold
         yield mask_row(example, _spans(line, threshold, config) if removed else None)

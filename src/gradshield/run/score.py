@@ -7,7 +7,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from gradshield.config import RunConfig, ScoringSettings
-from gradshield.data import LoadedData, Rejection, load_examples, open_container
+from gradshield.data import DataSource, LoadedData, Rejection, load_examples
 from gradshield.errors import UserError
 from gradshield.evaluation.generation import Answer
 from gradshield.models.load import LoadedModel, load_model
@@ -17,7 +17,8 @@ from gradshield.probes.proxies import OwnAnswers
 from gradshield.progress import Progress
 from gradshield.run.folder import RunFolder, write_json
 from gradshield.run.health import report_health
-from gradshield.run.provenance import run_identity, run_record
+from gradshield.run.provenance import loss_record, run_identity, run_record
+from gradshield.run.source import check_apart, open_input
 from gradshield.scoring.engines import PreparedEngine
 from gradshield.scoring.lines import reference_for, score_lines, settings_for
 from gradshield.scoring.preference import preference_statement
@@ -37,15 +38,17 @@ def score(config: RunConfig, folder: RunFolder, progress: Progress, *, force: bo
     Raises:
         UserError: The data, the model or the folder cannot be used.
     """
-    open_container(config.data_path)  # unusable data is to be known before the model is loaded
-    _check_apart(Path(config.data_path).resolve(), folder.path.resolve())
+    source = open_input(config)  # unusable data is to be known before the model is loaded
+    check_apart(source, folder.path)
     loaded = load_model(**config.model.model_dump(), say=progress.say)
-    data = read_data(config, loaded, progress)
+    data = read_data(config, loaded, progress, source)
     settings = settings_for(data.scorable, config.scoring)
     if data.pairs:
         _check_no_search(config)
         progress.say(preference_statement(settings))
-    continued = folder.claim(run_identity(config, loaded), run_record(config), force=force)
+    identity = run_identity(config, loaded, source)
+    record = {"loss": loss_record(config), **run_record(source)}
+    continued = folder.claim(identity, record, force=force)
     folder.write_config(config)
     if continued:
         progress.say(f"Going on with the run in {folder.path}: what is done is kept.")
@@ -64,15 +67,6 @@ def score(config: RunConfig, folder: RunFolder, progress: Progress, *, force: bo
     _write_rejections(folder, data)
 
 
-def _check_apart(source: Path, run: Path) -> None:
-    """Starting over deletes the run folder, and a run in a data folder would change the data."""
-    if source.is_relative_to(run) or run.is_relative_to(source):
-        raise UserError(
-            f"The input {source} and the run folder {run} lie in each other, but the input must "
-            "stay as it is: name another --out."
-        )
-
-
 def _check_no_search(config: RunConfig) -> None:
     """A search trains on plain answers, which is not what preference rows are for."""
     if config.search is not None:
@@ -82,11 +76,12 @@ def _check_no_search(config: RunConfig) -> None:
         )
 
 
-def read_data(config: RunConfig, loaded: LoadedModel, progress: Progress) -> LoadedData:
+def read_data(
+    config: RunConfig, loaded: LoadedModel, progress: Progress, source: DataSource
+) -> LoadedData:
     """Read and tokenise the input, and say what was found."""
-    data = load_examples(Path(config.data_path), loaded.tokenizer, **dict(config.data))
-    kind = data.container.name
-    progress.say(f"{config.data_path}: {len(data.rows)} rows ({kind}); {data.format_statement}")
+    data = load_examples(source, loaded.tokenizer, **dict(config.data))
+    progress.say(f"{source.description}; {data.format_statement}")
     for note in data.notes:
         progress.say(note)
     profile = config.data.profile
@@ -108,8 +103,10 @@ def _write_rejections(folder: RunFolder, data: LoadedData) -> None:
     for line in read_table(folder.scores):
         if line["status"] == "rejected":
             reason, _, detail = line["reason"].partition(": ")
-            place = {"row": line["row"], "line": data.rows[line["row"]].line}
-            rejected.append({**place, "reason": reason, "detail": detail})
+            row = data.rows[line["row"]]
+            place = {"row": row.position, "line": row.line}
+            file = {} if row.file is None else {"file": row.file}
+            rejected.append({**place, **file, "reason": reason, "detail": detail})
     write_json(folder.rejections, rejected)
 
 

@@ -18,7 +18,7 @@ def rows(*values: dict[str, Any] | None) -> list[SourceRow]:
 
 
 def test_a_mixed_file_is_counted_by_format_with_lines() -> None:
-    detection = detect_format(rows(MESSAGES, SHAREGPT, ALPACA, ALPACA, {"text": "x"}, None))
+    detection = detect_format(rows(MESSAGES, SHAREGPT, ALPACA, ALPACA, {"texts": "x"}, None))
     assert detection.format is not None
     assert detection.format.name == "alpaca"
     assert {name: (c.rows, c.first.line) for name, c in detection.counts.items()} == {
@@ -48,7 +48,7 @@ def test_fields_that_are_null_do_not_make_a_format() -> None:
 
 
 def test_a_row_of_no_format_names_what_it_has_and_what_is_expected() -> None:
-    detection = detect_format(rows({"text": "x"}))
+    detection = detect_format(rows({"texts": "x"}))
     assert detection.format is None
     with pytest.raises(Rejection) as rejection:
         detection.to_conversation({"question": "x", "answer": "y", "prompt": "z"})

@@ -142,7 +142,7 @@ _CHATS = [
         "too long is truncated",
         "chatml_eos",
         LONG,
-        file={"sequence_len": 150, "excess_length_strategy": "truncate"},
+        file={"sequence_len": 220, "excess_length_strategy": "truncate"},
     ),
 ]
 

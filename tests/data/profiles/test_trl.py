@@ -82,7 +82,7 @@ CASES: list[tuple[str, dict[str, Any], str, dict[str, Any]]] = [
         "cut in the completion",
         {"prompt": LONG[:1], "completion": LONG[1:]},
         "chatml",
-        {"max_length": 150},
+        {"max_length": 220},
     ),
     (
         "cut in the prompt",

@@ -12,6 +12,7 @@ from gradshield.data.formats.messages import MessagesFormat
 from gradshield.data.formats.preference import PreferenceFormat
 from gradshield.data.formats.prompt_completion import PromptCompletionFormat
 from gradshield.data.formats.sharegpt import SharegptFormat
+from gradshield.data.formats.text import TextFormat
 from gradshield.data.rows import SourceRow
 
 PREFERENCE = PreferenceFormat()
@@ -22,6 +23,7 @@ FORMATS: tuple[Format, ...] = (
     SharegptFormat(),
     PromptCompletionFormat(),
     AlpacaFormat(),
+    TextFormat(),
 )
 
 __all__ = [

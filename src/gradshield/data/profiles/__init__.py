@@ -46,9 +46,9 @@ def make_profile(given: Profile | Mapping[str, Any] | str) -> Profile:
     """
     if isinstance(given, Profile):
         return given
-    settings = {"name": given} if isinstance(given, str) else dict(given)
+    settings = dict(given) if isinstance(given, Mapping) else {"name": given}
     name = settings.get("name", DEFAULT_PROFILE)
-    if name not in PROFILES:
+    if not isinstance(name, str) or name not in PROFILES:
         raise DataError(f"unknown profile {name!r}; use one of {', '.join(PROFILES)}")
     try:
         return PROFILES[name].model_validate(settings)
@@ -57,8 +57,12 @@ def make_profile(given: Profile | Mapping[str, Any] | str) -> Profile:
 
 
 def _explain(fault: ValidationError, kind: type[Profile]) -> str:
-    first = fault.errors()[0]
+    errors = fault.errors()
+    # Of a value that could be of several types, the error that says most.
+    first = next((error for error in errors if error["type"] == "extra_forbidden"), errors[0])
     field = ".".join(str(part) for part in first["loc"])
+    if first["type"] == "extra_forbidden" and len(first["loc"]) > 1:
+        return f"{first['loc'][0]}: there is no {first['loc'][-1]!r} in it"
     if first["type"] == "extra_forbidden":
         known = ", ".join(sorted({*kind.model_fields} - {"name"})) or "none"
         return f"there is no setting {field!r}; its settings are {known}"

@@ -37,11 +37,13 @@ class LabelledTokens:
         loss: For each token whether it is a target. The first token is never predicted, whatever
             a trainer's label for it is.
         truncated: Whether tokens were cut away.
+        left_out: What the row has that is not among the tokens, see `TokenizedExample`.
     """
 
     ids: list[int]
     loss: list[bool]
     truncated: bool = False
+    left_out: tuple[str, ...] = ()
 
     def example(self, row: int) -> TokenizedExample:
         """The example at position `row` of the file.
@@ -58,7 +60,7 @@ class LabelledTokens:
             )
         if not any(loss):
             raise Rejection("empty_response", "no token of the row carries loss under the profile")
-        return TokenizedExample(row, tuple(self.ids), tuple(loss), self.truncated)
+        return TokenizedExample(row, tuple(self.ids), tuple(loss), self.truncated, self.left_out)
 
 
 RowEncoder = Callable[[dict[str, Any]], LabelledTokens]

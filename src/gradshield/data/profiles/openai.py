@@ -45,6 +45,8 @@ class OpenAIProfile(Profile):
                 raise not_read("the OpenAI service", row, "'messages'")
             conversation = read(row)
             rendered = template.render(conversation, conversation.response_turns)
-            return keep_start(LabelledTokens(*encode(rendered, tokenizer)), max_length)
+            left_out = (*rendered.left_out, *conversation.parts_left_out)
+            tokens = LabelledTokens(*encode(rendered, tokenizer), left_out=left_out)
+            return keep_start(tokens, max_length)
 
         return label

@@ -34,7 +34,10 @@ class ResponsesProfile(Profile):
         def encode(row: dict[str, Any]) -> LabelledTokens:
             example = tokenize_conversation(read(row), tokenizer, max_length=max_length)
             return LabelledTokens(
-                list(example.input_ids), list(example.response_mask), example.truncated
+                list(example.input_ids),
+                list(example.response_mask),
+                example.truncated,
+                example.left_out,
             )
 
         return encode

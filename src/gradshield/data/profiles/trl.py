@@ -125,7 +125,7 @@ class _Rows:
         if self._settings.assistant_only_loss:
             return self._generated(conversation)
         ids = plain_ids(self._template.print(conversation), self._tokenizer)
-        return LabelledTokens(ids, [True] * len(ids))
+        return LabelledTokens(ids, [True] * len(ids), left_out=conversation.parts_left_out)
 
     def _generated(self, conversation: Conversation) -> LabelledTokens:
         ids, marks = self._template.generated_tokens(conversation)
@@ -133,13 +133,13 @@ class _Rows:
             raise Rejection(
                 "empty_response", "the chat template marks no token of the row as generated"
             )
-        return LabelledTokens(ids, marks)
+        return LabelledTokens(ids, marks, left_out=conversation.parts_left_out)
 
     def _turns_completed(self, conversation: Conversation, prompts: int) -> LabelledTokens:
         """Turns of which the first `prompts` are the prompt."""
         prompt = replace(conversation, messages=conversation.messages[:prompts])
         whole = self._turns(conversation)
-        header = self._template.print(prompt, generation_prompt=True)
+        header = self._template.print(prompt, add_generation_prompt=True)
         return self._after(plain_ids(header, self._tokenizer), whole)
 
     def _texts(self, prompt: str, completion: str) -> LabelledTokens:

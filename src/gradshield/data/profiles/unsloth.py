@@ -64,9 +64,15 @@ class UnslothProfile(Profile):
         marks = self._marks(template, tokenizer)
 
         def encode(row: dict[str, Any]) -> LabelledTokens:
-            text = template.print(read(row))
+            conversation = read(row)
+            # A text is taken to be printed by the template already, as Unsloth's notebooks do it.
+            is_text = conversation.plain
+            text = conversation.messages[0].content if is_text else template.print(conversation)
             ids = plain_ids(text, tokenizer, special=_adds_bos(text, tokenizer))
-            cut = keep_start(LabelledTokens(ids, [False] * len(ids)), max_length)
+            unlabelled = LabelledTokens(
+                ids, [False] * len(ids), left_out=conversation.parts_left_out
+            )
+            cut = keep_start(unlabelled, max_length)
             spans = marks.answers(cut.ids)
             if not spans and not cut.truncated:
                 raise Rejection(
@@ -175,7 +181,7 @@ def _parts_of(template: ChatTemplate) -> tuple[str, str]:
         text = template.print(_TWO_EXCHANGES)
         question = Conversation(_TWO_EXCHANGES.messages[:1])
         bare = template.print(question)
-        headed = template.print(question, generation_prompt=True)
+        headed = template.print(question, add_generation_prompt=True)
     except Rejection as rejection:
         raise DataError(
             "the model's chat template cannot print three questions and answers: "

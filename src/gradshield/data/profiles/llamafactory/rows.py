@@ -98,9 +98,12 @@ def check_alternating(conversation: Conversation) -> tuple[str, Sequence[Message
     """The system text, and the questions and answers in turn.
 
     Raises:
-        Rejection: "turns_do_not_alternate": LLaMA-Factory leaves such rows out.
+        Rejection: "turns_do_not_alternate": LLaMA-Factory leaves such rows out. Tools are not
+            supported.
     """
     messages = conversation.messages
+    if conversation.tools or any(message.tool_calls for message in messages):
+        raise Rejection("unsupported_content", "tools are not supported in this profile")
     system = messages[0].content if messages and messages[0].role == "system" else ""
     spoken = messages[1:] if messages and messages[0].role == "system" else messages
     for index, message in enumerate(spoken):
