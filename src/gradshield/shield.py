@@ -12,7 +12,7 @@ import numpy as np
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from gradshield.config import DataSettings, ScoringSettings, ThresholdSettings
-from gradshield.data import SourceRow, tokenize_rows_or_pairs
+from gradshield.data import SourceRow, omission_notes, tokenize_rows_or_pairs
 from gradshield.errors import UserError
 from gradshield.filter_result import PARTS, FilterResult, select
 from gradshield.models.load import DEFAULT_MODEL, LoadedModel, load_model
@@ -132,7 +132,7 @@ class GradShield:
             raise UserError(f"rows must be a list or a Dataset: pass one of the splits {names}.")
         source = [_source_row(position, row) for position, row in enumerate(plain(rows))]
         tokenized = tokenize_rows_or_pairs(source, self.loaded.tokenizer, **dict(self.data))
-        for note in tokenized.notes:
+        for note in (*tokenized.notes, *omission_notes(tokenized.examples)):
             self.progress.say(note)
         ids = {row.position: row.own_id for row in source}
         scorable = tokenized.scorable

@@ -378,7 +378,7 @@ def test_many_short_rows_are_accounted_for(
         return TokenizedExample(row, (1, 2), (False, True), False)
 
     monkeypatch.setattr("gradshield.scoring.lines.score_examples", drawn)
-    monkeypatch.setattr("gradshield.data.load.tokenize_conversation", short)
+    monkeypatch.setattr("gradshield.data.profiles.responses.tokenize_conversation", short)
     rows = [b'{"prompt":"%d","completion":"%d"}\n' % (n, n) for n in range(20_000)]
     rows[::100] = [b"{%d}\n" % n for n in range(200)]
     data = tmp_path / "data.jsonl"

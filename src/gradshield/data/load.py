@@ -119,7 +119,7 @@ def load_examples(
     return LoadedData(
         origin=origin,
         format_statement=tokenized.statement,
-        notes=(*origin.facts.notes, *tokenized.notes),
+        notes=(*origin.facts.notes, *tokenized.notes, *omission_notes(tokenized.examples)),
         rows=rows,
         examples=tokenized.examples,
         rejections=tokenized.rejections,
@@ -186,8 +186,7 @@ def tokenize_rows_or_pairs(
         profile=profile,
         progress=progress,
     )
-    notes = (*kinds.notes, *omission_notes(examples))
-    return TokenizedRows(examples, [], rejections, statement, notes)
+    return TokenizedRows(examples, [], rejections, statement, kinds.notes)
 
 
 def tokenize_rows(

@@ -53,10 +53,9 @@ def apply(config: RunConfig, folder: RunFolder, source: DataSource | None = None
     added = {} if fails else _write_action(config, folder, source, lines, limit)
     _write_parts(config, folder, source, rows, fails)
     record_action(folder, config.action, added)
-    if "annotated" not in added:
-        folder.keep_only("annotated", None)
-    if "masked" not in added:
-        folder.masked.unlink(missing_ok=True)
+    for name in ("annotated", "masked"):
+        if name not in added:
+            folder.keep_only(name, None)
     if fails:
         raise RowsRejected(
             f"{len(rows.rejected)} rows could not be scored and --on-reject is fail: no kept file "

@@ -136,8 +136,8 @@ def write_masked(
     """
     if any(line["chosen_tokens"] is not None for line in lines):
         raise UserError(
-            f"{source.location} holds preference rows, and --action mask is for rows of one "
-            "answer: a preference is between two whole ones. Use --action drop."
+            f"{source.name} holds preference rows, and --action mask is for rows of one answer: a "
+            "preference is between two whole ones. Use --action drop."
         )
     rows = list(_masked_rows(config, source, lines, threshold))
     written = [row for row in rows if row.carries_loss]
@@ -173,9 +173,9 @@ def _masked_rows(
             continue
         if example is None or _response(example) != line["token_ids"]:
             raise UserError(
-                f"{source}: the tokenizer of {model.name} makes other tokens of row {line['row']} "
-                "than when it was scored, so what was scored cannot be masked: score the data "
-                "again with --force."
+                f"{source.name}: the tokenizer of {model.name} makes other tokens of row "
+                f"{line['row']} than when it was scored, so what was scored cannot be masked: "
+                "score the data again with --force."
             )
         removed = line["fihs"] >= threshold
         yield mask_row(example, _spans(line, threshold, config) if removed else None)
