@@ -25,6 +25,15 @@ SHAREGPT_KEYS = {
 ALPACA = {"instruction": "Name a river.", "input": "", "output": "The Loire."}
 WITH_INPUT = {"instruction": "Total:", "input": "40 EUR, 2 EUR", "output": "42 EUR"}
 
+SEGMENTS = {
+    "segments": [
+        {"label": False, "text": "<s>Name a river."},
+        {"label": True, "text": " The Loire.</s>"},
+        {"label": False, "text": "And?"},
+        {"label": True, "text": "Yes.</s>"},
+    ]
+}
+
 
 def _case(
     name: str,
@@ -220,18 +229,13 @@ _TYPES += [
     _case(
         "completion of a field", "plain", {"body": "The Loire."}, type="completion", field="body"
     ),
+    _case("input_output", "adds_bos", SEGMENTS, type="input_output"),
     _case(
-        "input_output",
+        "input_output on inputs",
         "adds_bos",
-        {
-            "segments": [
-                {"label": False, "text": "<s>Name a river."},
-                {"label": True, "text": " The Loire.</s>"},
-                {"label": False, "text": "And?"},
-                {"label": True, "text": "Yes.</s>"},
-            ]
-        },
+        SEGMENTS,
         type="input_output",
+        file={"train_on_inputs": True},
     ),
 ]
 
