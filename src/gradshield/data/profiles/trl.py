@@ -41,7 +41,7 @@ class TrlProfile(Profile):
     completion_only_loss: bool = True
     dataset_text_field: str = "text"
 
-    cuts: ClassVar[str] = "the first tokens are kept; a row is dropped if none of them carries loss"
+    cuts: ClassVar[str] = "its first tokens are kept; it is rejected if none of them carries loss"
     checked_with: ClassVar[str] = "TRL 1.16.0"
     usual_length: ClassVar[int] = 1024
 
