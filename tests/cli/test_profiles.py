@@ -128,4 +128,4 @@ def test_markers_that_do_not_fit_stop_the_run(
 def test_data_must_be_named_somewhere(model_folder: Path, tmp_path: Path) -> None:
     outcome = gradshield("score", "-m", model_folder, "-o", tmp_path / "run")
     assert outcome.code == 1
-    assert "No data: name the DATA file" in outcome.err
+    assert "No data: name DATA." in outcome.err

@@ -25,7 +25,8 @@ MODEL_OPTIONS = ("model", "adapter", "revision", "dtype", "device", "trust_remot
 """Options of every command that loads a model."""
 
 NO_DATA = (
-    "No data: name the DATA file; the trainer's file names none, or none that is on this machine."
+    "No data: name DATA. A trainer's file names none here, or none that is on this machine (for "
+    "one of the hub, name hub:OWNER/NAME)."
 )
 
 _OPTIONS = {"rule": "--threshold", "name": "--model"}

@@ -32,13 +32,28 @@ MOST_REASON = 1000
 """Characters of a row's reason: a field name of the data's can be megabytes long."""
 
 
-def score(config: RunConfig, folder: RunFolder, progress: Progress, *, force: bool = False) -> None:
+def score(
+    config: RunConfig,
+    folder: RunFolder,
+    progress: Progress,
+    *,
+    force: bool = False,
+    source: DataSource | None = None,
+) -> None:
     """Score every row of the input, or go on where an earlier run stopped.
+
+    Args:
+        config: The configuration.
+        folder: The run folder.
+        progress: Told how far it is.
+        force: Throw away what a run of other inputs left in the folder.
+        source: The input, where it has been opened already.
 
     Raises:
         UserError: The data, the model or the folder cannot be used.
     """
-    source = open_input(config)  # unusable data is to be known before the model is loaded
+    # Unusable data is to be known before the model is loaded.
+    source = source or open_input(config, progress)
     check_apart(source, folder.path)
     loaded = load_model(**config.model.model_dump(), say=progress.say)
     data = read_data(config, loaded, progress, source)
@@ -47,8 +62,8 @@ def score(config: RunConfig, folder: RunFolder, progress: Progress, *, force: bo
         _check_no_search(config)
         progress.say(preference_statement(settings))
     identity = run_identity(config, loaded, source)
-    record = {"loss": loss_record(config), **run_record(source)}
-    continued = folder.claim(identity, record, force=force)
+    loss = {} if data.pairs else {"loss": loss_record(config)}
+    continued = folder.claim(identity, {**loss, **run_record(source)}, force=force)
     folder.write_config(config)
     if continued:
         progress.say(f"Going on with the run in {folder.path}: what is done is kept.")
@@ -85,7 +100,8 @@ def read_data(
     for note in data.notes:
         progress.say(note)
     profile = config.data.profile
-    progress.say(f"Profile {profile.name}: loss on {profile.carries_loss}.")
+    if not data.pairs:
+        progress.say(f"Profile {profile.name}: loss on {profile.carries_loss}.")
     if data.truncated:
         progress.say(
             f"{data.truncated} rows are longer than {config.data.max_length} tokens and are cut as "

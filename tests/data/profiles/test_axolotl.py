@@ -95,6 +95,10 @@ def test_data_beside_the_configuration_are_found(tmp_path: Path) -> None:
     given = read_axolotl(config)
     assert given.data == tmp_path / "rows.jsonl"
     assert given.max_length == 64
+    by_kind = _config(tmp_path, datasets=[{**CHAT, "path": "json", "data_files": "rows.jsonl"}])
+    assert read_axolotl(by_kind).data == tmp_path / "rows.jsonl"
+    several = _config(tmp_path, datasets=[{**CHAT, "data_files": ["rows.jsonl", "b.jsonl"]}])
+    assert read_axolotl(several).data is None
     hub = _config(tmp_path, datasets=[{"path": "somebody/chats", "type": "chat_template"}])
     assert read_axolotl(hub).data is None
 

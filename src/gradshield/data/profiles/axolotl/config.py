@@ -98,7 +98,7 @@ def axolotl_data(content: Mapping[str, Any], entry: Mapping[str, Any], path: Pat
     return GivenData(
         profile={"name": "axolotl", **settings},
         max_length=content.get("sequence_len"),
-        data=_local(entry.get("path"), path),
+        data=_local(entry, path),
     )
 
 
@@ -188,11 +188,16 @@ def _file_or_text(jinja: str, path: Path) -> str:
     return jinja
 
 
-def _local(given: object, config: Path) -> Path | None:
-    """The data file if it is here, as seen from the working folder or from the configuration."""
-    if not isinstance(given, str):
+def _local(entry: Mapping[str, Any], config: Path) -> Path | None:
+    """The data file if it is here, as seen from the working folder or from the configuration.
+
+    `data_files` names a file in the folder `path`, or by itself where `path` is a kind of file.
+    """
+    path, file = entry.get("path"), entry.get("data_files")
+    if not isinstance(path, str):
         return None
-    for candidate in (Path(given), config.parent / given):
-        if candidate.exists():
-            return candidate
-    return None
+    if file is not None and not isinstance(file, str):
+        return None  # several files: the data has to be named
+    names = [path] if file is None else [f"{path}/{file}", file]
+    found = (folder / name for name in names for folder in (Path(), config.parent))
+    return next((candidate for candidate in found if candidate.exists()), None)

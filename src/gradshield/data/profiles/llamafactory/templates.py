@@ -100,7 +100,8 @@ class LlamaFactoryTemplate:
                 text = piece.replace(_CONTENT, content, 1)
                 ids += plain_ids(text, tokenizer) if text else []
             elif "token" in piece:
-                ids += [tokenizer.convert_tokens_to_ids([piece["token"]])[0]]
+                token: Any = tokenizer.convert_tokens_to_ids(piece["token"])
+                ids.append(int(token))
             else:
                 special = tokenizer.bos_token_id if piece == BOS else tokenizer.eos_token_id
                 ids += [] if special is None else [int(special)]
