@@ -32,7 +32,6 @@ from gradshield.data import TokenizedExample, load_examples, open_container
 from gradshield.data.containers.text import MOST_NESTING
 from gradshield.errors import UserError
 from gradshield.printable import SHOWN_CHARACTERS
-from gradshield.run import score as score_step
 from gradshield.scoring.engines import ExampleScore
 from gradshield.threshold import Decision
 from tests.cli.command_line import Outcome, gradshield
@@ -325,7 +324,7 @@ def test_array_elements_are_accounted_for(model_folder: Path, tmp_path: Path) ->
     assert both == ["Name a river.", "b"]
 
 
-@pytest.mark.parametrize("action", ["drop", "annotate", "downweight"])
+@pytest.mark.parametrize("action", ["drop", "annotate", "downweight", "mask"])
 def test_all_rows_harmful_leaves_nothing_and_says_so(
     action: str, model_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -375,11 +374,11 @@ def test_many_short_rows_are_accounted_for(
         chance = random.Random(0)
         return {e.row: ExampleScore(e.row, chance.gauss(0, 1), 1.0, None) for e in examples}
 
-    def short(*others: Any, row: int, **options: Any) -> TokenizedExample:
+    def short(*others: Any, row: int = 0, **options: Any) -> TokenizedExample:
         return TokenizedExample(row, (1, 2), (False, True), False)
 
-    monkeypatch.setattr(score_step, "score_examples", drawn)
-    monkeypatch.setattr("gradshield.data.load.tokenize_conversation", short)
+    monkeypatch.setattr("gradshield.scoring.lines.score_examples", drawn)
+    monkeypatch.setattr("gradshield.data.profiles.responses.tokenize_conversation", short)
     rows = [b'{"prompt":"%d","completion":"%d"}\n' % (n, n) for n in range(20_000)]
     rows[::100] = [b"{%d}\n" % n for n in range(200)]
     data = tmp_path / "data.jsonl"

@@ -147,7 +147,7 @@ def test_a_call_is_a_response_with_its_markup_and_a_result_is_none(
 def test_only_the_last_turn_if_asked_for_and_tokens_are_those_of_the_text() -> None:
     tokenizer = tiny.byte_level_tokenizer(HERMES)
     of = conversation(calling(OSLO), RESULT, ANSWER, tools=DECLARED)
-    example = tokenize_conversation(of, tokenizer, response="last", max_length=None)
+    example = tokenize_conversation(of.only_last_response(), tokenizer, max_length=None)
     assert response_texts(example, tokenizer) == ["4 degrees.<|end|>"]
     assert example.left_out == ()
     whole = tokenize_conversation(of, tokenizer, max_length=None)

@@ -53,8 +53,9 @@ def apply_command(
     """Write kept, removed and rejected rows by the decision in RUN.
 
     With --action annotate or downweight nothing is lost: one more file, annotated.jsonl or
-    annotated.parquet, holds all rows with new columns. If DATA is several files, each of these is
-    a folder with as many. report.md says which file to train on.
+    annotated.parquet, holds all rows with new columns. With --action mask, masked.parquet holds
+    them as tokens, without loss where they harm. If DATA is several files, each of the others is a
+    folder with as many. report.md says which file to train on.
     It can be run again with another choice, in seconds and without the model.
 
     Rows that reviewers ruled on go where they said. Their word stays with the run: it is applied

@@ -155,7 +155,7 @@ def _strings(value: Any) -> str:
 def _files(folder: RunFolder, applied: bool) -> list[tuple[str, Path]]:
     found = [
         (name.capitalize(), next(iter(folder.written(name)), None))
-        for name in ("kept", "removed", "rejected", "annotated")
+        for name in ("kept", "removed", "rejected", "annotated", "masked")
         if applied
     ]
     found += [("Report", folder.page), ("Summary", folder.summary), ("Decision", folder.decision)]

@@ -23,6 +23,7 @@ from gradshield.cli.direction import export_command
 from gradshield.cli.evaluate import evaluate_command
 from gradshield.cli.filter import filter_command
 from gradshield.cli.finetune import finetune_command
+from gradshield.cli.hook import hook_command
 from gradshield.cli.report import report_command
 from gradshield.cli.review import review_command
 from gradshield.cli.score import score_command
@@ -71,6 +72,7 @@ _COMMANDS: dict[str, Callable[..., Any]] = {
     "review": review_command,
     "report": report_command,
     "verify": verify_command,
+    "hook": hook_command,
     "finetune": finetune_command,
     "evaluate": evaluate_command,
     "compare": compare_command,

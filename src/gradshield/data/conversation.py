@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 REASONING_FIELDS = ("reasoning_content", "reasoning", "thinking")
@@ -60,9 +60,39 @@ class Conversation:
             if message.role == "assistant" and message.supervised
         )
 
+    @property
+    def parts_left_out(self) -> tuple[str, ...]:
+        """Parts of contents that are no text, one entry a part."""
+        return tuple(
+            f"{kind} part"
+            for message in self.messages
+            for kind, count in message.left_out.items()
+            for _ in range(count)
+        )
+
+    def only_last_response(self) -> Conversation:
+        """The same turns, of which only the last of `response_turns` carries loss."""
+        earlier = self.response_turns[:-1]
+        messages = (
+            replace(message, supervised=False) if index in earlier else message
+            for index, message in enumerate(self.messages)
+        )
+        return replace(self, messages=tuple(messages))
+
     def name_turn(self, index: int) -> str:
         """How messages to people call the turn at `index`; turns are counted from 1."""
         return f"turn {index + 1} ({self.messages[index].role})"
+
+
+@dataclass(frozen=True)
+class Preference:
+    """Two answers to one prompt, of which training is to prefer the first.
+
+    Both conversations have the same turns but for the last one, which alone carries loss.
+    """
+
+    chosen: Conversation
+    rejected: Conversation
 
 
 class Rejection(Exception):  # noqa: N818 - an outcome of a row, not an error of the program
@@ -94,8 +124,8 @@ def check_trainable(conversation: Conversation) -> None:
             surrogate pair, which has no UTF-8 form, so that no tokenizer takes it.
     """
     for index, message in enumerate(conversation.messages):
-        _check_encodable([message.content, message.fields], conversation.name_turn(index))
-    _check_encodable(conversation.tools, "a tool")
+        check_encodable([message.content, message.fields], conversation.name_turn(index))
+    check_encodable(conversation.tools, "a tool")
     if not conversation.response_turns:
         roles = ", ".join(message.role for message in conversation.messages) or "none"
         raise Rejection(
@@ -125,7 +155,16 @@ def strings(value: object) -> Iterator[str]:
             yield from strings(item)
 
 
-def _check_encodable(value: object, place: str) -> None:
+def check_encodable(value: object, place: str) -> None:
+    """Refuse half of a surrogate pair, which has no UTF-8 form, so that no tokenizer takes it.
+
+    Args:
+        value: A text, or a value made of lists and objects with texts in it.
+        place: What it is, for the message.
+
+    Raises:
+        Rejection: "unencodable_text".
+    """
     for text in strings(value):
         half = next((c for c in text if "\ud800" <= c <= "\udfff"), None)
         if half is not None:

@@ -71,7 +71,7 @@ class ChatTemplate:
         state = (_source(tokenizer), str(tokenizer.special_tokens_map))
         known = _known_ends.get(tokenizer)
         if known is None or known[0] != state:
-            known = _known_ends[tokenizer] = (state, find_ends(self._render, tokenizer))
+            known = _known_ends[tokenizer] = (state, find_ends(self.print, tokenizer))
         self._ends = known[1]
         self.end_of_turn = self._ends.end_of_turn
 
@@ -85,7 +85,7 @@ class ChatTemplate:
             Rejection: "template_error" if the template refuses the conversation,
                 "template_not_understood" if the responses cannot be found with certainty.
         """
-        text = self._render(conversation)
+        text = self.print(conversation)
         refusal: Rejection | None = None
         spans: list[tuple[int, int]] = []
         left_out = self._unprinted_tools(conversation, text)
@@ -113,7 +113,7 @@ class ChatTemplate:
     ) -> tuple[list[tuple[int, int]], list[str]]:
         """The responses in `text` by landmarks, and what of these turns is not printed."""
         marked_conversation, landmarks = place_landmarks(conversation, turns)
-        marked, left_out = self._render(marked_conversation), []
+        marked, left_out = self.print(marked_conversation), []
         for index, landmark in enumerate(landmarks):
             message = conversation.messages[landmark.turn]
             left_out += _unprinted(message, landmark, marked)
@@ -132,7 +132,7 @@ class ChatTemplate:
         if not is_compound(conversation, landmark.turn):
             return None
         try:
-            return find_edges(conversation, landmark.turn, self._render, self._ends)
+            return find_edges(conversation, landmark.turn, self.print, self._ends)
         except Rejection:
             # Reasoning between its usual tags is told without edges.
             if conversation.messages[landmark.turn].tool_calls:
@@ -143,7 +143,7 @@ class ChatTemplate:
         if not conversation.tools:
             return []
         try:
-            printed = text != self._render(replace(conversation, tools=()))
+            printed = text != self.print(replace(conversation, tools=()))
         except Rejection:  # with calls, a template may insist on them
             printed = True
         return [] if printed else ["tools declared that the chat template does not print"]
@@ -151,23 +151,53 @@ class ChatTemplate:
     def _generation_spans(self, conversation: Conversation, text: str) -> list[tuple[int, int]]:
         return generation_spans(self._tokenizer, _turns(conversation), _tools(conversation), text)
 
-    def _render(self, conversation: Conversation, *, add_generation_prompt: bool = False) -> str:
-        try:
-            text = self._tokenizer.apply_chat_template(
-                _turns(conversation),
-                tools=_tools(conversation),  # type: ignore[arg-type] # a list is invariant
-                tokenize=False,
-                add_generation_prompt=add_generation_prompt,
-            )
-        # A template is a program: it may raise its own exception or fail in any other way.
-        except Exception as error:
-            raise Rejection("template_error", _explain(error, conversation)) from error
+    def render_contents(
+        self, conversation: Conversation, turns: Sequence[int]
+    ) -> RenderedConversation:
+        """As `render`, for the text of turns of any role, without their ends of turn."""
+        text = self.print(conversation)
+        marked, landmarks = place_landmarks(conversation, turns)
+        glue = split_at_landmarks(self.print(marked), landmarks, conversation)
+        spans = locate_answers(text, glue, landmarks, conversation)
+        return RenderedConversation(text, tuple(spans))
+
+    def generated_tokens(self, conversation: Conversation) -> tuple[list[int], list[bool]]:
+        """Token ids, and for each whether transformers counts it as marked as generated.
+
+        Raises:
+            Rejection: "template_error" if the template refuses the conversation.
+        """
+        encoded: Any = self._apply(
+            conversation, tokenize=True, return_dict=True, return_assistant_tokens_mask=True
+        )
+        return list(encoded["input_ids"]), [bool(mark) for mark in encoded["assistant_masks"]]
+
+    def print(self, conversation: Conversation, *, add_generation_prompt: bool = False) -> str:
+        """The text of the conversation, and of the header of an answer to come if asked for.
+
+        Raises:
+            Rejection: "template_error" if the template refuses the conversation.
+        """
+        text = self._apply(
+            conversation, tokenize=False, add_generation_prompt=add_generation_prompt
+        )
         if not isinstance(text, str):
             raise TemplateError(
                 f"apply_chat_template returned {type(text).__name__} where text was asked for; "
                 "this version of transformers is not supported"
             )
         return text
+
+    def _apply(self, conversation: Conversation, **options: Any) -> object:
+        try:
+            return self._tokenizer.apply_chat_template(
+                _turns(conversation),
+                tools=_tools(conversation),  # type: ignore[arg-type] # a list is invariant
+                **options,
+            )
+        # A template is a program: it may raise its own exception or fail in any other way.
+        except Exception as error:
+            raise Rejection("template_error", _explain(error, conversation)) from error
 
 
 def _turns(conversation: Conversation) -> list[dict[str, Any]]:

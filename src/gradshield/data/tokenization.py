@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 from gradshield.data.conversation import Conversation, Rejection, check_trainable
 from gradshield.data.encoding import encode
@@ -13,8 +12,6 @@ from gradshield.data.truncation import truncate
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
-
-ResponseChoice = Literal["all", "last"]
 
 
 @dataclass(frozen=True)
@@ -50,7 +47,6 @@ def tokenize_conversation(
     tokenizer: PreTrainedTokenizerBase,
     *,
     row: int = 0,
-    response: ResponseChoice = "all",
     max_length: int | None,
 ) -> TokenizedExample:
     """Render by the tokenizer's chat template, encode, and mark the response tokens.
@@ -63,7 +59,6 @@ def tokenize_conversation(
         conversation: At least one turn of it must carry loss.
         tokenizer: A tokenizer with a chat template.
         row: Position of the row, for the result.
-        response: Which assistant turns are responses: "all", or only the "last".
         max_length: Greatest number of tokens, see `gradshield.data.truncation.truncate`; None
             for no limit.
 
@@ -72,13 +67,10 @@ def tokenize_conversation(
         TemplateError: The tokenizer cannot be used for any conversation.
     """
     check_trainable(conversation)
-    turns = conversation.response_turns
     if conversation.plain:
         rendered = _as_it_is(conversation, tokenizer)
     else:
-        rendered = ChatTemplate(tokenizer).render(
-            conversation, turns if response == "all" else turns[-1:]
-        )
+        rendered = ChatTemplate(tokenizer).render(conversation, conversation.response_turns)
     ids, mask = encode(rendered, tokenizer)
     if mask:
         mask[0] = False
@@ -91,10 +83,7 @@ def tokenize_conversation(
     truncated = max_length is not None and len(ids) > max_length
     if max_length is not None and truncated:
         ids, mask = truncate(ids, mask, max_length, tokenizer.bos_token_id)
-    parts = Counter[str]()
-    for message in conversation.messages:
-        parts.update({f"{kind} part": count for kind, count in message.left_out.items()})
-    left_out = (*rendered.left_out, *parts.elements())
+    left_out = (*rendered.left_out, *conversation.parts_left_out)
     return TokenizedExample(row, tuple(ids), tuple(mask), truncated, left_out)
 
 

@@ -76,18 +76,12 @@ def load_model(
     place = _place(device)
     precision = _choose_dtype(place) if dtype == "auto" else getattr(torch, dtype)
     folder, builtin_adapter = _resolve(name, say)
-    options = {"revision": revision, "trust_remote_code": trust_remote_code}
+    options: dict[str, Any] = {"revision": revision, "trust_remote_code": trust_remote_code}
+    tokenizer = load_tokenizer(name, **options)
     try:
-        tokenizer = AutoTokenizer.from_pretrained(folder, **options)
         model = _load_weights(name, folder, dtype=precision, **options)
     except _LOAD_FAULTS as fault:
         raise UserError(_load_failure(name, fault)) from fault
-    if not tokenizer.chat_template:
-        raise UserError(
-            f"The tokenizer of {name} has no chat template, so GradShield cannot tell which tokens "
-            "are the response. Use the chat (instruct) version of the model, or save a "
-            "chat_template.jinja beside its tokenizer."
-        )
     for part in (builtin_adapter, adapter):
         if part is not None:
             model = _merge_adapter(model, str(part))
@@ -102,17 +96,24 @@ def load_tokenizer(
     trust_remote_code: bool = False,
     say: Callable[[str], None] = lambda _: None,
 ) -> PreTrainedTokenizerBase:
-    """Load the tokenizer of a model and none of its weights; the arguments are those of above.
+    """The tokenizer of a model, without its weights; the arguments are those of `load_model`.
 
     Raises:
-        UserError: It cannot be had.
+        UserError: It is not there, or has no chat template.
     """
     folder, _ = _resolve(name, say)
     options = {"revision": revision, "trust_remote_code": trust_remote_code}
     try:
-        return cast(PreTrainedTokenizerBase, AutoTokenizer.from_pretrained(folder, **options))
+        tokenizer = AutoTokenizer.from_pretrained(folder, **options)
     except _LOAD_FAULTS as fault:
         raise UserError(_load_failure(name, fault)) from fault
+    if not tokenizer.chat_template:
+        raise UserError(
+            f"The tokenizer of {name} has no chat template, so GradShield cannot tell which tokens "
+            "are the response. Use the chat (instruct) version of the model, or save a "
+            "chat_template.jinja beside its tokenizer."
+        )
+    return cast(PreTrainedTokenizerBase, tokenizer)
 
 
 def _resolve(name: str, say: Callable[[str], None]) -> tuple[str, Path | None]:

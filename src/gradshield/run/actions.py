@@ -29,8 +29,9 @@ COLUMNS: Mapping[str, tuple[str, ...]] = {
     "drop": (),
     "annotate": (FIHS, DECISION),
     "downweight": (FIHS, DECISION, WEIGHT),
+    "mask": (),
 }
-"""What each action adds to a row; an action without columns writes no file."""
+"""What each action adds to a row; `mask` writes a file of another shape, see `masking`."""
 
 _TYPES = {FIHS: pa.float64(), DECISION: pa.string(), WEIGHT: pa.float64()}
 _TABLES = ("parquet", "arrow", "datasets")

@@ -10,6 +10,7 @@ from gradshield.data import DataSource
 from gradshield.run.actions import check_columns, new_columns, write_annotated
 from gradshield.run.fingerprints import fingerprints_of, run_fingerprint
 from gradshield.run.folder import RunFolder
+from gradshield.run.masking import write_masked
 from gradshield.run.outputs import record_outputs, withdraw_record
 from gradshield.run.overrides import (
     Override,
@@ -39,8 +40,8 @@ def apply(config: RunConfig, folder: RunFolder, source: DataSource | None = None
     An input of several files gives folders with a file for each; `shards` gives folders of so
     many files. Rows that a reviewer ruled on are where they said, not where the score would put
     them. The kept file holds rejected rows only under `on_reject: keep`; they are in the rejected
-    file in any case. An `action` other than `drop` adds a file of all rows with new columns, and
-    changes nothing in the three.
+    file in any case. An `action` other than `drop` adds a file of all rows, with new columns or
+    masked, and changes nothing in the three.
 
     Args:
         config: The configuration.
@@ -60,12 +61,13 @@ def apply(config: RunConfig, folder: RunFolder, source: DataSource | None = None
     rows = divide(lines, limit, overrides)
     fails = config.on_reject == "fail" and bool(rows.rejected)
     # First: if it cannot be written, all other files still belong to one decision.
-    annotated = None if fails else _write_action(config, folder, source, lines, limit, overrides)
+    added = {} if fails else _write_action(config, folder, source, lines, limit, overrides)
     withdraw_record(folder)
     _write_parts(config, folder, source, rows, fails)
-    record_action(folder, counted(lines, limit, overrides), config.action, annotated)
-    if annotated is None:
-        folder.keep_only("annotated", None)
+    record_action(folder, counted(lines, limit, overrides), config.action, added)
+    for name in ("annotated", "masked"):
+        if name not in added:
+            folder.keep_only(name, None)
     record_outputs(folder, config, overrides)
     if fails:
         raise RowsRejected(
@@ -116,10 +118,12 @@ def _write_action(
     lines: Sequence[dict[str, Any]],
     limit: float,
     overrides: Mapping[int, Override],
-) -> int | None:
-    """Rows in the file that the action adds, None where it adds none."""
+) -> Mapping[str, Any]:
+    """Counts of the file that the action adds, under its name; empty where it adds none."""
     if config.action == "drop":
-        return None
+        return {}
+    if config.action == "mask":
+        return {"masked": write_masked(config, folder, source, lines, limit, overrides)}
     columns = new_columns(
         lines,
         limit,
@@ -128,7 +132,7 @@ def _write_action(
         unscored=1.0 if config.on_reject == "keep" else 0.0,
         overrides=overrides,
     )
-    return write_annotated(source, columns, folder, config.shards)
+    return {"annotated": write_annotated(source, columns, folder, config.shards)}
 
 
 def _write_parts(

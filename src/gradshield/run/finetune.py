@@ -180,6 +180,11 @@ def _check_ours(folder: Path, marker: str) -> None:
 
 
 def _check_rows(data: LoadedData, progress: Progress) -> None:
+    if data.pairs:
+        raise UserError(
+            f"{data.source} holds preference rows, and `finetune` trains on rows with one answer: "
+            "train on it with a preference trainer of yours, TRL's DPOTrainer for example."
+        )
     if not data.examples:
         first = next(iter(data.rejections.values()), "the file is empty")
         raise UserError(f"{data.source} has no row to train on: {first}.")

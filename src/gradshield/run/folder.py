@@ -109,6 +109,11 @@ class RunFolder:
         """Folder of the report without texts."""
         return self.path / "redacted"
 
+    @property
+    def masked(self) -> Path:
+        """All rows as tokens, in which harmful spans carry no loss."""
+        return self.output("masked", ".parquet")
+
     def output(self, name: str, suffix: str) -> Path:
         """A data file of rows: `kept`, `removed` or `rejected`, or `annotated` with new columns."""
         return self.path / f"{name}{suffix}"
@@ -184,7 +189,7 @@ class RunFolder:
 
     def _clear(self) -> None:
         """Delete what a run wrote, and nothing that somebody put beside it."""
-        for data in ("kept", "removed", "rejected", "annotated"):
+        for data in ("kept", "removed", "rejected", "annotated", "masked"):
             self.keep_only(data, None)
         for path in (
             self.config,

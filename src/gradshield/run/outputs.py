@@ -15,7 +15,7 @@ from gradshield.run.folder import RunFolder, write_json
 from gradshield.run.overrides import Override
 from gradshield.run.provenance import versions
 
-WRITTEN = ("kept", "removed", "rejected", "annotated")
+WRITTEN = ("kept", "removed", "rejected", "annotated", "masked")
 
 
 def record_outputs(folder: RunFolder, config: RunConfig, overrides: Mapping[int, Override]) -> None:

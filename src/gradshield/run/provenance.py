@@ -29,7 +29,7 @@ def run_identity(config: RunConfig, loaded: LoadedModel, source: DataSource) -> 
         "model": config.model.name,
         "adapter": config.model.adapter,
         **model_identity(loaded),
-        **config.data.model_dump(),
+        **config.data.model_dump(mode="json"),
         **config.scoring.model_dump(),
     }
 
@@ -43,6 +43,11 @@ def model_identity(loaded: LoadedModel) -> dict[str, Any]:
         "dtype": str(loaded.model.dtype).removeprefix("torch."),
         "attention": getattr(loaded.model.config, "_attn_implementation", None),
     }
+
+
+def loss_record(config: RunConfig) -> dict[str, str]:
+    """What the trainer profile of a run comes to, in words, and how FIHS counts tokens."""
+    return {**config.data.profile.facts(), "reduction": config.scoring.reduction}
 
 
 def run_record(source: DataSource) -> dict[str, Any]:

@@ -41,11 +41,13 @@ def write_summary(config: RunConfig, folder: RunFolder) -> None:
         "# GradShield run",
         _verdict(config, decision, len(lines)),
         _training_file(config, decision, _output_form(config, provenance)),
+        _preference(folder),
         f"## Why this threshold\n\n{decision['reason']}",
         _proof(folder),
         _overruled(folder, decision, lines),
         "## Highest rows\n\n" + _table(lines, outcome_texts(lines, decision)),
         _rejected(folder),
+        _loss(provenance),
         "## What made this run\n\n" + _made_by(provenance) + _engine(folder),
         f"## How to read it\n\n{FIHS_MEANING}",
     ]
@@ -111,6 +113,13 @@ def _training_file(config: RunConfig, decision: dict[str, Any], form: str) -> st
         return NOTHING_KEPT
     if config.action == "drop":
         return f"Train on `{kept}`."
+    if config.action == "mask":
+        return (
+            "Train on `masked.parquet`: `input_ids`, `attention_mask` and `labels` for this "
+            "model's tokenizer, which trainers take as they are. Where a row harms, its labels "
+            f"are -100; rows of which nothing is left are not in it. `{kept}` is the choice for "
+            "trainers that read text."
+        )
     all_rows = (
         f"`annotated{form}`, which holds every row of the input (but for those that are no JSON "
         f"object, see `rejected{form}`)"
@@ -203,12 +212,38 @@ def _place(entry: dict[str, Any]) -> str:
     return f"row {entry['row']}" + (f" ({where})" if where else "")
 
 
+def _loss(provenance: dict[str, Any]) -> str:
+    """Whose loss the scores are of, and how it is averaged."""
+    loss = provenance.get("loss")
+    if loss is None:  # a run of an earlier version
+        return ""
+    return (
+        f"## Which loss\n\nScored under the trainer profile `{loss['profile']}` (checked with "
+        f"{loss['checked_with']}).\n\n"
+        f"- Carries loss: {loss['carries_loss']}.\n"
+        f"- A row longer than the limit: {loss['cuts']}.\n"
+        f"- The trainer averages: {loss['averaging']}.\n"
+        f"- FIHS counts the tokens of a row by the reduction `{loss['reduction']}`; "
+        "docs/profiles.md says what follows."
+    )
+
+
 def _engine(folder: RunFolder) -> str:
     if not folder.engine.is_file():  # a run of an earlier version
         return ""
     chosen = json.loads(folder.engine.read_text(encoding="utf-8"))
     warning = "" if chosen["warning"] is None else f"\n- **{chosen['warning']}**"
     return f"\n- engine: {'; '.join(chosen['notes'])}" + warning
+
+
+def _preference(folder: RunFolder) -> str:
+    """What the scores of preference rows are; nothing where rows are plain."""
+    if not folder.engine.is_file():  # a run of an earlier version
+        return ""
+    statement = json.loads(folder.engine.read_text(encoding="utf-8")).get("preference")
+    if statement is None:
+        return ""
+    return f"{statement} In the table, loss is the chosen answer's, tokens are those of both."
 
 
 def _made_by(provenance: dict[str, Any]) -> str:

@@ -155,7 +155,7 @@ def count_again(folder: RunFolder) -> None:
 
 
 def record_action(
-    folder: RunFolder, counts: Mapping[str, Any], action: str, annotated: int | None
+    folder: RunFolder, counts: Mapping[str, Any], action: str, added: Mapping[str, Any]
 ) -> None:
     """Add to `decision.json` what was done by it.
 
@@ -163,12 +163,11 @@ def record_action(
         folder: The run.
         counts: What `counted` says of the rows as they were written.
         action: What was done with the rows.
-        annotated: Rows in the file that the action added, None if it added none.
+        added: Counts of the file that the action added, under the file's name; empty if none.
     """
     content = json.loads(folder.decision.read_text(encoding="utf-8"))
-    content.pop("annotated", None)
-    added = {} if annotated is None else {"annotated": annotated}
-    write_json(folder.decision, {**content, **counts, "action": action, **added})
+    kept = {name: value for name, value in content.items() if name not in ("annotated", "masked")}
+    write_json(folder.decision, {**kept, **counts, "action": action, **added})
 
 
 def read_decision(folder: RunFolder) -> dict[str, Any]:
