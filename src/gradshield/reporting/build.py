@@ -39,13 +39,15 @@ class RowPlace:
 
     Attributes:
         line: 1-based line, None where the file has no lines.
-        source: The row's own source field, None without one.
+        source: The row's own source field, or its file where there are several; else None.
         fingerprint: SHA-256 of the row.
+        file: Which of several files it is in, None where there is only one.
     """
 
     line: int | None
     source: str | None
     fingerprint: str
+    file: str | None = None
 
 
 @dataclass(frozen=True)
@@ -116,6 +118,7 @@ def _row(run: RunContent, found: RowEvidence, source: str, redact: bool) -> Repo
     return ReportRow(
         row=found.row,
         line=None if place is None else place.line,
+        file=None if place is None or redact else place.file,
         id=None if redact else found.id,
         source=source,
         fingerprint=None if place is None else place.fingerprint,

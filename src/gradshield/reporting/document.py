@@ -36,6 +36,9 @@ class ReportRow(_Part):
 
     row: int = Field(description="0-based position in the input.")
     line: int | None = Field(description="1-based line in the file; null where it has no lines.")
+    file: str | None = Field(
+        description="Which of several files; null where there is one, and in a redacted report."
+    )
     id: str | None = Field(description="The row's own id; null in a redacted report.")
     source: str = Field(description="The row's own source field, else the name of the file.")
     fingerprint: str | None = Field(description="SHA-256 of the row, null if the input is gone.")

@@ -77,8 +77,11 @@ def _is_finding(row: ReportRow) -> bool:
 
 def _result(row: ReportRow, document: ReportDocument) -> dict[str, Any]:
     rule = BY_SCORE if row.state == "removed" else BY_REVIEWER
+    artifact = (
+        {"uri": _uri(document), "index": 0} if row.file is None else {"uri": _address(row.file)}
+    )
     location: dict[str, Any] = {
-        "physicalLocation": {"artifactLocation": {"uri": _uri(document), "index": 0}},
+        "physicalLocation": {"artifactLocation": artifact},
         "logicalLocations": [{"name": f"row {row.row}", "kind": "element"}],
     }
     if row.line is not None:
@@ -120,8 +123,12 @@ def _suppression(row: ReportRow) -> dict[str, Any]:
 
 
 def _uri(document: ReportDocument) -> str:
-    """The data file as a relative reference, or as a file address where its path is absolute."""
-    path = document.run.data.replace("\\", "/")
+    """The data as a relative reference, or as a file address where its path is absolute."""
+    return _address(document.run.data)
+
+
+def _address(path: str) -> str:
+    path = path.replace("\\", "/")
     address = quote(path, safe="/:")
     if path.startswith("/"):
         return f"file://{address}"

@@ -164,11 +164,14 @@ def run_content(
 def _place(row: SourceRow) -> RowPlace:
     values = [(row.value or {}).get(name) for name in SOURCE_FIELDS]
     texts = (v for v in values if isinstance(v, str) and 0 < len(v) <= LONGEST_SOURCE)
-    source = next(texts, row.file)
-    if source is not None:
-        # Half of a surrogate pair has no UTF-8 form.
-        source = source.encode("utf-8", "backslashreplace").decode("utf-8")
-    return RowPlace(row.line, source, row_fingerprint(row))
+    file = None if row.file is None else _encodable(row.file)
+    source = next((_encodable(text) for text in texts), file)
+    return RowPlace(row.line, source, row_fingerprint(row), file)
+
+
+def _encodable(text: str) -> str:
+    """Text with half of a surrogate pair, which has no UTF-8 form, as its escape."""
+    return text.encode("utf-8", "backslashreplace").decode("utf-8")
 
 
 def _overrides(folder: RunFolder) -> dict[int, Override]:
