@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from gradshield.data.containers import Container, open_container
 from gradshield.data.conversation import Conversation, Rejection
 from gradshield.data.errors import DataError
-from gradshield.data.formats import detect_format, format_named
+from gradshield.data.formats import FormatDetection, detect_format, format_named
 from gradshield.data.rows import SourceRow
 from gradshield.data.template import ChatTemplate
 from gradshield.data.tokenization import (
@@ -117,14 +117,18 @@ def tokenize_rows(
     response: ResponseChoice = "all",
     max_length: int | None = 2048,
     progress: Callable[[int], None] | None = None,
+    detection: FormatDetection | None = None,
 ) -> tuple[list[TokenizedExample], dict[int, Rejection], str]:
     """Tokenise rows that are already in memory; the arguments are those of `load_examples`.
+
+    Rows that are only some of a file's are read alike in all parts of it with the `detection` of
+    the whole file, under `format="auto"`.
 
     Returns:
         The examples by row order, the rejections by row position, and what formats were found.
         Every row is in exactly one of the first two.
     """
-    read, statement = _reader(format, rows)
+    read, statement = _reader(format, rows, detection)
     examples: list[TokenizedExample] = []
     rejections: dict[int, Rejection] = {}
     for row in rows:
@@ -145,11 +149,11 @@ def tokenize_rows(
 
 
 def _reader(
-    name: str, rows: Sequence[SourceRow]
+    name: str, rows: Sequence[SourceRow], detection: FormatDetection | None
 ) -> tuple[Callable[[dict[str, Any]], Conversation], str]:
     """How to read a row in the format called `name`, and a sentence that says so."""
     if name == "auto":
-        detection = detect_format(rows)
+        detection = detection or detect_format(rows)
         return detection.to_conversation, detection.statement
     chosen = format_named(name)
     return chosen.to_conversation, f"format: {chosen.name}, as asked for"

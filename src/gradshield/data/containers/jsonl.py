@@ -50,7 +50,8 @@ class JsonlContainer:
         """See `Container.read`."""
         _, lines, _ = _split(path)
         return [
-            _parse(line, position, number, path) for position, (number, line) in enumerate(lines)
+            parse_line(line, position, number, path)
+            for position, (number, line) in enumerate(lines)
         ]
 
     def write_subset(self, source: Path, positions: Sequence[int], target: Path) -> None:
@@ -79,7 +80,8 @@ def _split(path: Path) -> tuple[bytes, list[tuple[int, bytes]], int]:
     return mark, rows, len(lines) - len(rows)
 
 
-def _parse(line: bytes, position: int, number: int, path: Path) -> SourceRow:
+def parse_line(line: bytes, position: int, number: int, path: Path) -> SourceRow:
+    """The row at `position` in a line with its 1-based `number` in `path`."""
     try:
         value = json.loads(line.decode("utf-8"))
     except UnicodeDecodeError as error:
