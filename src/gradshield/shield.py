@@ -21,12 +21,11 @@ from gradshield.probes.direction import Direction
 from gradshield.probes.proxies import OwnAnswers
 from gradshield.progress import Progress, Silent
 from gradshield.run.health import report_health
-from gradshield.run.score import reason_text
 from gradshield.run.threshold import divide
 from gradshield.scoring.engines import PreparedEngine
 from gradshield.scoring.reference import reference_examples
 from gradshield.scoring.score import prepare_engine, score_examples
-from gradshield.scoring.table import rejected_line, scored_line
+from gradshield.scoring.table import reason_text, rejected_line, scored_line
 from gradshield.threshold import Decision, decide
 
 

@@ -31,8 +31,8 @@ from hypothesis import strategies as st
 from gradshield.data import TokenizedExample, load_examples, open_container
 from gradshield.data.containers.text import MOST_NESTING
 from gradshield.errors import UserError
-from gradshield.run import score as score_step
 from gradshield.run.summary import SHOWN_CHARACTERS
+from gradshield.scoring import model_lines
 from gradshield.scoring.engines import ExampleScore
 from gradshield.threshold import Decision
 from tests.cli.command_line import Outcome, gradshield
@@ -378,7 +378,7 @@ def test_many_short_rows_are_accounted_for(
     def short(*others: Any, row: int, **options: Any) -> TokenizedExample:
         return TokenizedExample(row, (1, 2), (False, True), False)
 
-    monkeypatch.setattr(score_step, "score_examples", drawn)
+    monkeypatch.setattr(model_lines, "score_examples", drawn)
     monkeypatch.setattr("gradshield.data.load.tokenize_conversation", short)
     rows = [b'{"prompt":"%d","completion":"%d"}\n' % (n, n) for n in range(20_000)]
     rows[::100] = [b"{%d}\n" % n for n in range(200)]

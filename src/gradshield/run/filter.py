@@ -9,16 +9,24 @@ from gradshield.progress import Progress
 from gradshield.run.actions import check_columns
 from gradshield.run.apply import apply
 from gradshield.run.folder import RunFolder
-from gradshield.run.score import score
+from gradshield.run.score import LOCAL, score
 from gradshield.run.search import check_search, search
 from gradshield.run.summary import NOTHING_KEPT, keeps_nothing, write_summary
 from gradshield.run.threshold import RowDecision, read_decision, threshold
+from gradshield.scoring.executors import Executor
 
 
 def filter_data(
-    config: RunConfig, folder: RunFolder, progress: Progress, *, force: bool = False
+    config: RunConfig,
+    folder: RunFolder,
+    progress: Progress,
+    *,
+    force: bool = False,
+    executor: Executor = LOCAL,
 ) -> RowDecision:
     """Score every row, choose the threshold, and write kept, removed and rejected files.
+
+    The arguments are those of `score`.
 
     Raises:
         UserError: The data, the model or the folder cannot be used, or a search found no threshold.
@@ -28,7 +36,7 @@ def filter_data(
     check_columns(Path(config.data_path), config.action)
     if config.search is not None:
         check_search(config.search)
-    score(config, folder, progress, force=force)
+    score(config, folder, progress, force=force, executor=executor)
     threshold(folder, config.threshold)
     if config.search is not None:
         search(config, folder, progress)

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import platform
 import sys
+from collections.abc import Mapping
 from datetime import datetime, timezone
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -24,11 +26,21 @@ PACKAGES = ("torch", "transformers", "tokenizers", "peft", "numpy", "scipy", "sc
 
 def run_identity(config: RunConfig, loaded: LoadedModel) -> dict[str, Any]:
     """What decides the scores of a run: two runs that agree in this have the same scores."""
+    chosen = chosen_identity(config)
+    named = ("data_sha256", "model", "adapter")
+    return {
+        **{name: chosen.pop(name) for name in named},
+        **model_identity(loaded),
+        **chosen,
+    }
+
+
+def chosen_identity(config: RunConfig) -> dict[str, Any]:
+    """The part of `run_identity` that is known without the model."""
     return {
         "data_sha256": sha256_of(Path(config.data_path)),
         "model": config.model.name,
         "adapter": config.model.adapter,
-        **model_identity(loaded),
         **config.data.model_dump(),
         **config.scoring.model_dump(),
     }
@@ -43,6 +55,12 @@ def model_identity(loaded: LoadedModel) -> dict[str, Any]:
         "dtype": str(loaded.model.dtype).removeprefix("torch."),
         "attention": getattr(loaded.model.config, "_attn_implementation", None),
     }
+
+
+def run_fingerprint(identity: Mapping[str, Any]) -> str:
+    """SHA-256, in hexadecimal, of what decides the scores of a run."""
+    text = json.dumps(identity, sort_keys=True, separators=(",", ":"), default=repr)
+    return hashlib.sha256(text.encode("ascii")).hexdigest()
 
 
 def run_record(config: RunConfig) -> dict[str, Any]:

@@ -3,102 +3,203 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Protocol
 
-from gradshield.config import RunConfig
-from gradshield.data import (
-    LoadedData,
-    Rejection,
-    TokenizedExample,
-    load_examples,
-    open_container,
-)
+from gradshield.config import ModelSettings, RunConfig
+from gradshield.data import LoadedData, open_container
+from gradshield.data.survey import RowsSource
 from gradshield.errors import UserError
 from gradshield.evaluation.generation import Answer
 from gradshield.models.load import LoadedModel, load_model
 from gradshield.probes.calibration import answer_probes, measure_direction
 from gradshield.probes.direction import Direction, load_direction, save_direction
 from gradshield.probes.proxies import OwnAnswers
-from gradshield.progress import Progress
+from gradshield.progress import Progress, Silent
+from gradshield.run.engine import keep_engine, stored_step
 from gradshield.run.folder import RunFolder, write_json
 from gradshield.run.health import report_health
-from gradshield.run.provenance import run_identity, run_record
-from gradshield.scoring.engines import PreparedEngine
-from gradshield.scoring.reference import reference_examples
-from gradshield.scoring.score import prepare_engine, score_examples
-from gradshield.scoring.table import read_table, rejected_line, scored_line, write_part
+from gradshield.run.provenance import model_identity, run_fingerprint, run_identity, run_record
+from gradshield.run.reading import check_apart, read_rows, read_whole
+from gradshield.run.served import prepare_served
+from gradshield.scoring.executors import Executor, LocalExecutor, Recipe, ServedExecutor, Work
+from gradshield.scoring.model_lines import lines_by_model
+from gradshield.scoring.parts import Part, cut_into_parts, rejected_rows
+from gradshield.scoring.reference import reference_examples_for
+from gradshield.scoring.score import prepare_engine
+from gradshield.scoring.shards import WHOLE, Shard
+from gradshield.scoring.table import write_part
 
-ROWS_PER_PART = 128
-"""Rows of one part of the score table; an interrupted run repeats at most this many."""
-
-MOST_REASON = 1000
-"""Characters of a row's reason: a field name of the data's can be megabytes long."""
+LOCAL = LocalExecutor()
 
 
-def score(config: RunConfig, folder: RunFolder, progress: Progress, *, force: bool = False) -> None:
+def score(
+    config: RunConfig,
+    folder: RunFolder,
+    progress: Progress,
+    *,
+    force: bool = False,
+    executor: Executor = LOCAL,
+    shard: Shard = WHOLE,
+) -> None:
     """Score every row of the input, or go on where an earlier run stopped.
+
+    Args:
+        config: The configuration.
+        folder: The run folder; several shards may share one.
+        progress: Told of what goes on.
+        force: Start over where the folder holds a run of other inputs.
+        executor: Where and how rows are scored; the scores do not depend on it, but for a served
+            model's, which has the direction in low rank.
+        shard: The share of the rows to score; `merge` makes a whole run of all of them.
+
+    Raises:
+        UserError: The data, the model or the folder cannot be used.
+    """
+    executor.check()
+    if force and not shard.is_whole:
+        raise UserError("--force would delete what other shards wrote: name another --out.")
+    run = prepare(config, folder, progress, force=force, executor=executor, shard=shard)
+    parts = cut_into_parts(run.rows.total, folder.scores.resolve(), run.fingerprint)
+    mine = shard.of(parts)
+    if not shard.is_whole:
+        progress.say(shard_text(shard, mine, run.rows.total))
+    if not (folder.reference.is_file() and all(part.is_done for part in mine)):
+        work = run.work(config, folder, progress)
+        _score_reference(work, folder, progress)
+        executor.run(work, mine, progress)
+    if shard.is_whole:
+        # Last: that it is there tells that scoring is complete. The reasons are those of the score
+        # table, which knows of scores that are not finite too.
+        write_json(folder.rejections, rejected_rows(folder.scores))
+
+
+def measure(
+    config: RunConfig, folder: RunFolder, progress: Progress, *, force: bool = False
+) -> None:
+    """Do of `score` what comes before the rows: direction, engine and reference scores.
+
+    Shards then find them in the folder and use the same ones.
+
+    Raises:
+        UserError: The data, the model or the folder cannot be used.
+    """
+    run = prepare(config, folder, progress, force=force)
+    if not (folder.reference.is_file() and folder.engine.is_file()):
+        _score_reference(run.work(config, folder, progress), folder, progress)
+
+
+class ReadyRun(Protocol):
+    """A run whose folder is claimed and whose direction is there."""
+
+    @property
+    def rows(self) -> RowsSource:
+        """The input."""
+
+    @property
+    def fingerprint(self) -> str:
+        """Of what decides the scores."""
+
+    def work(self, config: RunConfig, folder: RunFolder, progress: Progress) -> Work:
+        """Make an engine ready, and keep what it chose.
+
+        Raises:
+            UserError: The engine cannot serve the model.
+        """
+
+
+def prepare(
+    config: RunConfig,
+    folder: RunFolder,
+    progress: Progress,
+    *,
+    force: bool = False,
+    executor: Executor = LOCAL,
+    shard: Shard = WHOLE,
+) -> ReadyRun:
+    """Claim the folder and see that it holds a direction; the arguments are those of `score`.
 
     Raises:
         UserError: The data, the model or the folder cannot be used.
     """
     open_container(config.data_path)  # unusable data is to be known before the model is loaded
-    _check_apart(Path(config.data_path).resolve(), folder.path.resolve())
+    check_apart(Path(config.data_path).resolve(), folder.path.resolve())
+    in_parts = executor.in_parts or not shard.is_whole
+    if isinstance(executor, ServedExecutor):
+        return prepare_served(config, folder, progress, executor, in_parts=in_parts)
     loaded = load_model(**config.model.model_dump(), say=progress.say)
-    data = read_data(config, loaded, progress)
-    continued = folder.claim(run_identity(config, loaded), run_record(config), force=force)
+    rows = read_rows(config, loaded.tokenizer, progress, in_parts=in_parts)
+    identity = run_identity(config, loaded)
+    continued = folder.claim(identity, run_record(config), force=force)
     folder.write_config(config)
     if continued:
         progress.say(f"Going on with the run in {folder.path}: what is done is kept.")
     answers = probe_answers(folder, loaded, progress)
     report_health(answers, progress)
     direction = _direction(config, folder, loaded, answers, progress)
-    if not _is_scored(folder, data):
-        engine = prepare_engine(loaded, direction, config.scoring, progress)
-        write_json(folder.engine, {"notes": engine.notes, "warning": engine.warning})
-        _score_reference(config, folder, loaded, engine, progress)
-        _score_rows(config, folder, loaded, engine, data, progress)
-    _write_rejections(folder, data)
+    return LoadedRun(loaded, rows, run_fingerprint(identity), direction)
 
 
-def _check_apart(source: Path, run: Path) -> None:
-    """Starting over deletes the run folder, and a run in a data folder would change the data."""
-    if source.is_relative_to(run) or run.is_relative_to(source):
-        raise UserError(
-            f"The input {source} and the run folder {run} lie in each other, but the input must "
-            "stay as it is: name another --out."
+@dataclass(frozen=True)
+class LoadedRun:
+    """A run with its model in this process; see `ReadyRun`."""
+
+    loaded: LoadedModel
+    rows: RowsSource
+    fingerprint: str
+    direction: Direction
+
+    def work(self, config: RunConfig, folder: RunFolder, progress: Progress) -> Work:
+        """See `ReadyRun`: the step of an earlier start, or of another shard, is kept."""
+        settings, step = config.scoring, stored_step(folder)
+        engine = prepare_engine(self.loaded, self.direction, settings, progress, step)
+        about = {"notes": engine.notes, "warning": engine.warning, "step": engine.step}
+        step = keep_engine(folder, about)["step"]
+        if step != engine.step:  # another shard was faster
+            engine = prepare_engine(self.loaded, self.direction, settings, Silent(), step)
+        return Work(
+            self.rows,
+            self.loaded.tokenizer,
+            lines_by_model(self.loaded, engine, settings.batch_tokens),
+            Recipe(
+                portable(config.model, self.loaded),
+                settings,
+                folder.direction.resolve(),
+                step,
+                model_identity,
+                model_identity(self.loaded),
+            ),
         )
+
+
+def portable(settings: ModelSettings, loaded: LoadedModel) -> ModelSettings:
+    """The settings as another process needs them: the same precision, and whole paths."""
+    return settings.model_copy(
+        update={
+            "dtype": str(loaded.model.dtype).removeprefix("torch."),
+            "name": _whole_path(settings.name),
+            "adapter": None if settings.adapter is None else _whole_path(settings.adapter),
+        }
+    )
+
+
+def _whole_path(name: str) -> str:
+    return str(Path(name).resolve()) if Path(name).is_dir() else name
+
+
+def shard_text(shard: Shard, parts: Sequence[Part], total: int) -> str:
+    """Which rows a shard scores, for people."""
+    if not parts:
+        return f"Shard {shard} has nothing to score: {total} rows make too few parts for so many."
+    first, last = parts[0].rows[0], parts[-1].rows[-1]
+    return f"Shard {shard}: rows {first} to {last} of {total}."
 
 
 def read_data(config: RunConfig, loaded: LoadedModel, progress: Progress) -> LoadedData:
     """Read and tokenise the input, and say what was found."""
-    data = load_examples(Path(config.data_path), loaded.tokenizer, **config.data.model_dump())
-    kind = data.container.name
-    progress.say(f"{config.data_path}: {len(data.rows)} rows ({kind}); {data.format_statement}")
-    for note in data.notes:
-        progress.say(note)
-    if data.truncated:
-        progress.say(
-            f"{data.truncated} rows are longer than {config.data.max_length} tokens: the prompt's "
-            "end and the response's beginning are scored."
-        )
-    return data
-
-
-def _write_rejections(folder: RunFolder, data: LoadedData) -> None:
-    """Keep the reasons of the score table, which knows of scores that are not finite too.
-
-    Written last: that it is there tells that scoring is complete.
-    """
-    rejected = []
-    for line in read_table(folder.scores):
-        if line["status"] == "rejected":
-            reason, _, detail = line["reason"].partition(": ")
-            place = {"row": line["row"], "line": data.rows[line["row"]].line}
-            rejected.append({**place, "reason": reason, "detail": detail})
-    write_json(folder.rejections, rejected)
+    return read_whole(config, loaded.tokenizer, progress)
 
 
 def probe_answers(folder: RunFolder, loaded: LoadedModel, progress: Progress) -> OwnAnswers:
@@ -112,8 +213,8 @@ def probe_answers(folder: RunFolder, loaded: LoadedModel, progress: Progress) ->
         name: [[a["prompt_ids"], a["token_ids"], a["finished"]] for a in group]
         for name, group in asdict(answers).items()
     }
-    write_json(folder.answers, content)
-    return answers
+    write_json(folder.answers, content, once=True)
+    return probe_answers(folder, loaded, progress)
 
 
 def _answers_from(loaded: LoadedModel, stored: list[list[list[int]]]) -> list[Answer]:
@@ -147,88 +248,15 @@ def _direction(
             normalise=scoring.normalise,
             progress=progress,
         )
-        save_direction(direction, folder.direction)
+        save_direction(direction, folder.direction, once=True)
     # Always from the file, whose layers have an order of their own: sums over layers then round
-    # alike in a run that goes on.
+    # alike in a run that goes on, and in all shards.
     return load_direction(folder.direction)
 
 
-def _score_reference(
-    config: RunConfig,
-    folder: RunFolder,
-    loaded: LoadedModel,
-    engine: PreparedEngine,
-    progress: Progress,
-) -> None:
+def _score_reference(work: Work, folder: RunFolder, progress: Progress) -> None:
     if folder.reference.is_file():
         return
-    examples = reference_examples(loaded)
+    examples = reference_examples_for(work.tokenizer)
     with progress.track("Scoring reference rows", len(examples), "rows") as advance:
-        lines = _score_lines(config, loaded, engine, examples, {}, advance)
-    write_part(lines, folder.reference)
-
-
-def _parts(folder: RunFolder, data: LoadedData) -> dict[Path, range]:
-    """The files of the score table, and the rows that each holds."""
-    return {
-        folder.scores / f"part-{number:05d}.parquet": range(
-            start, min(start + ROWS_PER_PART, len(data.rows))
-        )
-        for number, start in enumerate(range(0, len(data.rows), ROWS_PER_PART))
-    }
-
-
-def _is_scored(folder: RunFolder, data: LoadedData) -> bool:
-    return all(path.is_file() for path in (folder.reference, *_parts(folder, data)))
-
-
-def _score_rows(
-    config: RunConfig,
-    folder: RunFolder,
-    loaded: LoadedModel,
-    engine: PreparedEngine,
-    data: LoadedData,
-    progress: Progress,
-) -> None:
-    examples = {example.row: example for example in data.examples}
-    ids = dict(enumerate(data.ids))
-    with progress.track("Scoring rows", len(data.rows), "rows") as advance:
-        for path, positions in _parts(folder, data).items():
-            if path.is_file():
-                advance(len(positions))
-                continue
-            scorable = [examples[row] for row in positions if row in examples]
-            lines = _score_lines(config, loaded, engine, scorable, ids, advance)
-            rejected = [row for row in positions if row not in examples]
-            reasons = {row: reason_text(data.rejections[row]) for row in rejected}
-            lines += [rejected_line(row, ids[row], reason) for row, reason in reasons.items()]
-            write_part(lines, path)
-            advance(len(rejected))
-
-
-def reason_text(rejection: Rejection) -> str:
-    """The reason for the table; half of a surrogate pair, which no file takes, as its escape.
-
-    Cut to `MOST_REASON` characters: some reasons quote a role, or name the fields that were found.
-    """
-    text = str(rejection)
-    short = text if len(text) <= MOST_REASON else text[:MOST_REASON] + "…"
-    return short.encode("utf-8", "backslashreplace").decode("utf-8")
-
-
-def _score_lines(
-    config: RunConfig,
-    loaded: LoadedModel,
-    engine: PreparedEngine,
-    examples: Sequence[TokenizedExample],
-    ids: Mapping[int, str | int | None],
-    advance: Callable[[int], None],
-) -> list[dict[str, Any]]:
-    scores = score_examples(
-        loaded,
-        examples,
-        engine,
-        batch_tokens=config.scoring.batch_tokens,
-        progress=advance,
-    )
-    return [scored_line(example, scores[example.row], ids.get(example.row)) for example in examples]
+        write_part(work.score(examples, {}, advance), folder.reference, once=True)

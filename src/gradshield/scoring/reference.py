@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from transformers import PreTrainedTokenizerBase
+
 from gradshield.data.tokenization import TokenizedExample
 from gradshield.models.load import LoadedModel
 from gradshield.probes.harmless_rows import harmless_rows
@@ -13,4 +15,9 @@ def reference_examples(loaded: LoadedModel) -> list[TokenizedExample]:
     Their answers are written ones and not the model's own, whose scores lie much closer together
     than those of any data set by other authors (docs/decisions/0004).
     """
-    return [row.example for row in harmless_rows(loaded.tokenizer, "validation")]
+    return reference_examples_for(loaded.tokenizer)
+
+
+def reference_examples_for(tokenizer: PreTrainedTokenizerBase) -> list[TokenizedExample]:
+    """The same, where there is no model beside the tokenizer."""
+    return [row.example for row in harmless_rows(tokenizer, "validation")]
