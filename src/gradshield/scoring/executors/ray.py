@@ -10,7 +10,6 @@ from __future__ import annotations
 import logging
 import os
 import pickle
-import socket
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -18,8 +17,8 @@ from importlib.util import find_spec
 from typing import Any
 
 import pyarrow as pa
-from transformers import PreTrainedTokenizerBase
 
+from gradshield.data.remote import on_this_node, read_remotely
 from gradshield.data.survey import RowsRead, Survey
 from gradshield.errors import UserError
 from gradshield.models.load import load_model
@@ -65,7 +64,13 @@ class RayExecutor:
         survey = work.rows
         assert isinstance(survey, Survey)  # since `in_parts`
         left = [part for part in parts if not part.is_done]
-        items = [{"part": pickle.dumps((part, survey.part(part.rows)))} for part in left]
+        items = [
+            {
+                "part": pickle.dumps(part),
+                "rows": pickle.dumps((part.rows, survey.part(part.rows))),
+            }
+            for part in left
+        ]
         if not items:
             return
         with (
@@ -98,7 +103,7 @@ class RayExecutor:
             f"{gpus:g} GPUs each, on {len(ray.nodes())} nodes."
         )
         read = ray.data.from_items(items, override_num_blocks=len(items)).map_batches(
-            read_part,
+            read_remotely,
             batch_size=1,
             batch_format="pyarrow",
             num_cpus=READER_CPUS,
@@ -117,17 +122,6 @@ class RayExecutor:
         )
 
 
-def read_part(batch: pa.Table, tokenizer: PreTrainedTokenizerBase) -> pa.Table:
-    """Read and tokenise the rows of one part, in a task of Ray."""
-    part, survey = pickle.loads(batch["part"][0].as_py())
-    content: tuple[Part, RowsRead | None, str | None]
-    try:
-        content = (part, survey.read(part.rows, tokenizer), None)
-    except (UserError, OSError) as fault:
-        content = (part, None, _on_this_node(fault))
-    return pa.table({"part": [pickle.dumps(content)]})
-
-
 class PartScorer:
     """An actor that loads model and direction once and scores part after part."""
 
@@ -137,9 +131,8 @@ class PartScorer:
 
     def __call__(self, batch: pa.Table) -> pa.Table:
         """Score one part; what the user has to mend is told as a text."""
-        part, read, fault = pickle.loads(batch["part"][0].as_py())
-        if fault is None:
-            fault = self._score(part, read)
+        part, read = (pickle.loads(batch[name][0].as_py()) for name in ("part", "read"))
+        fault = read if isinstance(read, str) else self._score(part, read)
         schema = pa.schema([("rows", pa.int64()), ("fault", pa.string())])
         return pa.table({"rows": [len(part.rows)], "fault": [fault]}, schema=schema)
 
@@ -150,7 +143,7 @@ class PartScorer:
             if not part.is_done:
                 score_part(part, read, self.score, lambda count: None)
         except (UserError, OSError) as fault:
-            return _on_this_node(fault)
+            return on_this_node(fault)
         return None
 
 
@@ -202,10 +195,6 @@ def _cluster(ordered: bool) -> Iterator[Any]:
 
 def _rows(parts: Sequence[Part]) -> int:
     return sum(len(part.rows) for part in parts)
-
-
-def _on_this_node(fault: Exception) -> str:
-    return f"On the node {socket.gethostname()}: {fault}"
 
 
 def _last_line(fault: Exception) -> str:
