@@ -143,8 +143,8 @@ def _check_rows(part: StoredPart) -> None:
     rows = pq.ParquetFile(part.path).read(columns=["row"])["row"].to_numpy()
     if not np.array_equal(rows, np.arange(part.rows.start, part.rows.stop)):
         raise UserError(
-            f"{part.path} should hold {_ranges([part.rows]).lower()}, but holds others: delete it and run "
-            "its shard again."
+            f"{part.path} should hold {_ranges([part.rows]).lower()}, but holds others: delete it "
+            "and run its shard again."
         )
 
 
