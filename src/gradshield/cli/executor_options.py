@@ -122,7 +122,7 @@ def make_executor(
     Raises:
         UserError: There is none of that name, or an option is of another one or cannot be.
     """
-    given = {
+    given: dict[str, dict[str, object]] = {
         "ray": {"--ray-actors": ray_actors, "--ray-gpus": ray_gpus, "--ray-ordered": ray_ordered},
         "served": {
             "--endpoint": endpoint,

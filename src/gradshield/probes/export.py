@@ -104,5 +104,5 @@ def direction_sha256(direction: Direction) -> str:
     digest = hashlib.sha256()
     for name, tensor in sorted(direction.tensors.items()):
         digest.update(name.encode())
-        digest.update(memoryview(tensor.contiguous().numpy()))
+        digest.update(tensor.contiguous().numpy().tobytes())
     return digest.hexdigest()

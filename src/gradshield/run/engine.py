@@ -12,7 +12,7 @@ from gradshield.run.folder import RunFolder, write_json
 
 def stored_engine(folder: RunFolder) -> dict[str, Any]:
     """What is in `engine.json`; `served` and `step` are None where it does not tell of them."""
-    found = {"notes": [], "warning": None}
+    found: dict[str, Any] = {"notes": [], "warning": None}
     if folder.engine.is_file():
         found = json.loads(folder.engine.read_text(encoding="utf-8"))
     return {"served": None, "step": None, **found}
