@@ -10,6 +10,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from platformdirs import user_cache_path
+
+
+def cache_folder() -> Path:
+    """Where models and fetched data are kept: `GRADSHIELD_CACHE`, or the user's cache folder."""
+    configured = os.environ.get("GRADSHIELD_CACHE")
+    return Path(configured) if configured else user_cache_path("gradshield")
+
 
 @contextmanager
 def written_whole(target: Path, *, once: bool = False) -> Iterator[Path]:

@@ -32,7 +32,6 @@ from gradshield.data import TokenizedExample, load_examples, open_container
 from gradshield.data.containers.text import MOST_NESTING
 from gradshield.errors import UserError
 from gradshield.run.summary import SHOWN_CHARACTERS
-from gradshield.scoring import model_lines
 from gradshield.scoring.engines import ExampleScore
 from gradshield.threshold import Decision
 from tests.cli.command_line import Outcome, gradshield
@@ -132,7 +131,7 @@ KINDS = [
             b'{"text": "a"}\n',
             b"{}\n",
         ],
-        {5: "missing_field", 6: "missing_field"},
+        {6: "missing_field"},
         "each row is read by its own format",
     ),
     Kind(
@@ -260,7 +259,7 @@ REFUSED = [
     ("deep.json", b"[" * 100_000, "invalid JSON"),
     ("header.csv", b"prompt,completion\n", "there are no rows"),
     ("twice.csv", b"a,a\nb,c\n", "twice"),
-    ("plain.txt", b"hello\n", "not supported"),
+    ("plain.doc", b"hello\n", "not supported"),
 ]
 
 
@@ -325,7 +324,7 @@ def test_array_elements_are_accounted_for(model_folder: Path, tmp_path: Path) ->
     assert both == ["Name a river.", "b"]
 
 
-@pytest.mark.parametrize("action", ["drop", "annotate", "downweight"])
+@pytest.mark.parametrize("action", ["drop", "annotate", "downweight", "mask"])
 def test_all_rows_harmful_leaves_nothing_and_says_so(
     action: str, model_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -378,8 +377,8 @@ def test_many_short_rows_are_accounted_for(
     def short(*others: Any, row: int, **options: Any) -> TokenizedExample:
         return TokenizedExample(row, (1, 2), (False, True), False)
 
-    monkeypatch.setattr(model_lines, "score_examples", drawn)
-    monkeypatch.setattr("gradshield.data.load.tokenize_conversation", short)
+    monkeypatch.setattr("gradshield.scoring.lines.score_examples", drawn)
+    monkeypatch.setattr("gradshield.data.profiles.responses.tokenize_conversation", short)
     rows = [b'{"prompt":"%d","completion":"%d"}\n' % (n, n) for n in range(20_000)]
     rows[::100] = [b"{%d}\n" % n for n in range(200)]
     data = tmp_path / "data.jsonl"

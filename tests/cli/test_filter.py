@@ -85,6 +85,7 @@ def test_score_table_has_the_fixed_columns(finished: FinishedRun) -> None:
         "reason": "string",
         "token_ids": "list<element: int32>",
         "token_fihs": "list<element: double>",
+        "chosen_tokens": "int64",
     }
 
 
@@ -342,9 +343,9 @@ def test_a_key_in_the_way_is_told_before_the_scoring(tmp_path: Path) -> None:
 
 
 def test_an_unknown_action_is_one_line(tmp_path: Path) -> None:
-    outcome = gradshield("filter", "data.jsonl", "--out", tmp_path / "run", "--action", "mask")
+    outcome = gradshield("filter", "data.jsonl", "--out", tmp_path / "run", "--action", "erase")
     assert outcome.code == 1
-    assert outcome.err.startswith("Error: --action mask: ")
+    assert outcome.err.startswith("Error: --action erase: ")
     assert outcome.err.count("\n") == 1
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from gradshield.scoring import model_lines, parts
+from gradshield.scoring import parts
 from gradshield.scoring.score import score_examples
 from tests.cli.command_line import gradshield
 from tests.cli.conftest import RULE, FinishedRun
@@ -40,7 +40,7 @@ def short_parts(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
 
 def _counted(patch: pytest.MonkeyPatch, *, stop_at_call: int | None = None) -> CountedScoring:
     counted = CountedScoring(stop_at_call=stop_at_call)
-    patch.setattr(model_lines, "score_examples", counted)
+    patch.setattr("gradshield.scoring.lines.score_examples", counted)
     return counted
 
 

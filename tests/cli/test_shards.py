@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,7 +20,7 @@ from gradshield.scoring import parts
 from gradshield.scoring.shards import Shard
 from tests.cli.command_line import Outcome, gradshield
 from tests.cli.conftest import RULE
-from tests.run.data_files import mixed_jsonl, write_jsonl
+from tests.run.data_files import good_rows, mixed_jsonl, write_jsonl
 
 COUNT = 3
 FILES = ("direction.safetensors", "reference.parquet", "engine.json", "probe_answers.json")
@@ -211,6 +211,38 @@ def test_measured_once_and_used_by_all(shards: Shards, model_folder: Path, tmp_p
     assert gradshield("merge", run).code == 0
     assert {name: (run / name).stat().st_mtime_ns for name in FILES} == made
     _same(shards.whole, run)
+
+
+def _preferences(path: Path) -> Path:
+    pair = {"prompt": "Name a river.", "chosen": "The Loire.", "rejected": "No."}
+    pairs = [{**pair, "chosen": "The Loire." * (1 + number % 3)} for number in range(20)]
+    return write_jsonl(path / "pairs.jsonl", [*pairs[:9], {"prompt": "Hi"}, *pairs[9:]])
+
+
+def _several_files(path: Path) -> Path:
+    folder = path / "data"
+    folder.mkdir()
+    for name, count in (("a", 5), ("b", 13)):
+        rows = [*good_rows(count), {"prompt": "Hi"}]
+        write_jsonl(folder / f"{name}.jsonl", rows)
+    return folder
+
+
+@pytest.mark.parametrize("make", [_preferences, _several_files])
+@pytest.mark.parametrize("options", [(), ("--profile", "trl")], ids=["plain", "trl"])
+def test_shards_of_other_inputs(
+    model_folder: Path, tmp_path: Path, make: Callable[[Path], Path], options: tuple[str, ...]
+) -> None:
+    data = make(tmp_path)
+    whole, shared = tmp_path / "whole", tmp_path / "shared"
+    command = ("score", data, "-m", model_folder, *options)
+    outcome = gradshield(*command, "-o", whole)
+    assert outcome.code == 0, outcome.err
+    for shard in ("1/2", "0/2"):
+        outcome = gradshield(*command, "-o", shared, "--shard", shard)
+        assert outcome.code == 0, outcome.err
+    assert gradshield("merge", shared).code == 0
+    _same(whole, shared)
 
 
 def test_more_shards_than_parts(shards: Shards, model_folder: Path, tmp_path: Path) -> None:

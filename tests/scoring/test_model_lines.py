@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from gradshield.config import ScoringSettings
 from gradshield.scoring.engines.per_example import PerExample
 from gradshield.scoring.model_lines import embeddings, lines_by_model
 from tests.tiny_models import mixed_examples, random_direction, tiny_loaded
@@ -11,7 +12,7 @@ def test_a_token_that_the_model_lacks_is_its_rows_fault_alone() -> None:
     loaded = tiny_loaded()
     direction = random_direction(loaded.model)
     engine = PerExample().prepare(loaded.model, direction, "sum", [])
-    score = lines_by_model(loaded, engine, 2048)
+    score = lines_by_model(loaded, engine, ScoringSettings(reduction="sum"))
     examples = list(mixed_examples())
     known = embeddings(loaded)
     foreign = replace(examples[2], input_ids=(*examples[2].input_ids[:-1], known))

@@ -120,7 +120,7 @@ def test_a_part_says_what_it_holds(tmp_path: Path) -> None:
         tuple(e for e in examples if e.row != 5),
         {5: Rejection("empty_response", "nothing \ud83d in it")},
         dict.fromkeys(range(7)),
-        {row: row + 2 for row in range(7)},
+        {row: {"line": row + 2, "file": "a.jsonl"} for row in range(7)},
     )
     done: list[int] = []
     assert not part.is_done
@@ -130,14 +130,21 @@ def test_a_part_says_what_it_holds(tmp_path: Path) -> None:
     stored = read_part(part.path)
     assert stored is not None
     assert (stored.rows, stored.total, stored.run) == (range(7), 7, "fingerprint")
-    assert stored.lines == {2: 4, 5: 7}
+    assert stored.places == {row: {"line": row + 2, "file": "a.jsonl"} for row in (2, 5)}
     assert [line["row"] for line in read_table(tmp_path)] == list(range(7))
     assert rejected_rows(tmp_path) == [
         {
             "row": 2,
             "line": 4,
+            "file": "a.jsonl",
             "reason": "scoring_failed",
             "detail": "IndexError: row 2 is out of range",
         },
-        {"row": 5, "line": 7, "reason": "empty_response", "detail": "nothing \\ud83d in it"},
+        {
+            "row": 5,
+            "line": 7,
+            "file": "a.jsonl",
+            "reason": "empty_response",
+            "detail": "nothing \\ud83d in it",
+        },
     ]

@@ -25,20 +25,25 @@ def apply_command(
         str | None,
         typer.Option(help=f"{o.ACTION_HELP} Default: what was chosen last."),
     ] = None,
+    shards: Annotated[
+        int | None, typer.Option(min=1, help=f"{o.SHARDS_HELP} Or what was chosen last.")
+    ] = None,
     show_text: o.ShowTextOption = False,
     json: o.JsonOption = False,
 ) -> None:
     """Write kept, removed and rejected rows by the decision in RUN.
 
     With --action annotate or downweight nothing is lost: one more file, annotated.jsonl or
-    annotated.parquet, holds all rows with new columns. summary.md says which file to train on.
+    annotated.parquet, holds all rows with new columns. With --action mask, masked.parquet holds
+    them as tokens, without loss where they harm. If DATA is several files, each of the others is a
+    folder with as many. summary.md says which file to train on.
     It can be run again with another choice, in seconds and without the model.
 
     Example: gradshield apply runs/train --action downweight
     """
     folder = RunFolder(run)
     config = folder.read_config()
-    given = {"on_reject": on_reject, "action": action}
+    given = {"on_reject": on_reject, "action": action, "shards": shards}
     chosen = {name: value for name, value in given.items() if value is not None}
     config = checked(RunConfig, **{**config.model_dump(), **chosen})
     # Nothing is written for a choice that cannot be carried out.

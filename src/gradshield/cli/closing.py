@@ -12,9 +12,10 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from gradshield.data import open_container
+from gradshield.errors import UserError
 from gradshield.run.folder import RunFolder
 from gradshield.run.proof import ProvenModel, read_proof
+from gradshield.run.source import reopen_input
 from gradshield.run.summary import highest_rows, threshold_text
 from gradshield.run.threshold import read_decision, read_scores
 
@@ -123,10 +124,10 @@ def blur(text: str) -> str:
 
 def _row_texts(folder: RunFolder) -> dict[int, str]:
     """The beginning of each row as it stands in the input, on one line."""
-    source = Path(folder.read_config().data_path)
-    if not source.exists():
+    try:
+        rows = reopen_input(folder.read_config(), folder).read()
+    except UserError:  # it may be gone by now, which is no fault of what is shown
         return {}
-    rows = open_container(source).read(source)
     return {
         row.position: _printable(" ".join(_strings(row.value).split())[:SHOWN_CHARACTERS])
         for row in rows
@@ -152,8 +153,8 @@ def _strings(value: Any) -> str:
 
 def _files(folder: RunFolder, applied: bool) -> list[tuple[str, Path]]:
     found = [
-        (name.capitalize(), next(folder.path.glob(f"{name}[._]*"), None))
-        for name in ("kept", "removed", "rejected", "annotated")
+        (name.capitalize(), next(iter(folder.written(name)), None))
+        for name in ("kept", "removed", "rejected", "annotated", "masked")
         if applied
     ]
     found += [("Summary", folder.summary), ("Decision", folder.decision), ("Scores", folder.scores)]

@@ -23,6 +23,7 @@ from gradshield.cli.direction import export_command, measure_command
 from gradshield.cli.evaluate import evaluate_command
 from gradshield.cli.filter import filter_command
 from gradshield.cli.finetune import finetune_command
+from gradshield.cli.hook import hook_command
 from gradshield.cli.merge import merge_command
 from gradshield.cli.score import score_command
 from gradshield.cli.threshold import threshold_command
@@ -64,6 +65,7 @@ _COMMANDS: dict[str, Callable[..., Any]] = {
     "merge": merge_command,
     "threshold": threshold_command,
     "apply": apply_command,
+    "hook": hook_command,
     "finetune": finetune_command,
     "evaluate": evaluate_command,
     "compare": compare_command,

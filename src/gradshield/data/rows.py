@@ -12,11 +12,12 @@ class SourceRow:
     """One row of a data file.
 
     Attributes:
-        position: 0-based index among the rows of the file; blank lines are not rows.
+        position: 0-based index among the rows of the input; blank lines are not rows.
         line: 1-based line on which the row starts, None in containers without lines.
         value: The parsed row, None if it could not be parsed.
         error: Why it could not be parsed, with file, line and column; None if it was.
         reason: Short code of that error, for the account of the rows.
+        file: Which of several files it is in, None where there is only one.
     """
 
     position: int
@@ -24,11 +25,14 @@ class SourceRow:
     value: dict[str, Any] | None
     error: str | None = None
     reason: str = "invalid_json"
+    file: str | None = None
 
     @property
     def place(self) -> str:
         """How to name the row to a person: its line where there is one, else its position."""
-        return f"row {self.position}" if self.line is None else f"line {self.line}"
+        if self.line is None:
+            return f"row {self.position}" + ("" if self.file is None else f" (in {self.file})")
+        return f"line {self.line}" + ("" if self.file is None else f" of {self.file}")
 
     @property
     def own_id(self) -> str | int | None:

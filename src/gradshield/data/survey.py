@@ -1,58 +1,94 @@
-"""What has to be known of a whole data file before any part of it can be read by itself."""
+"""What has to be known of a whole input before any part of it can be read by itself."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from functools import cached_property, reduce
-from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from gradshield.data.conversation import Rejection
-from gradshield.data.formats import FormatDetection, detect_format, format_named, joined_detection
-from gradshield.data.load import LoadedData, tokenize_rows
+from gradshield.data.formats import (
+    PREFERENCE,
+    FormatDetection,
+    detect_format,
+    format_named,
+    joined_detection,
+)
+from gradshield.data.load import LoadedData, ResponseChoice, tokenize_rows_or_pairs
+from gradshield.data.pairs import TokenizedPair, kinds_of
+from gradshield.data.profiles import DEFAULT_PROFILE, Profile
 from gradshield.data.row_ranges import RowRanges, all_rows, row_ranges
-from gradshield.data.template import ChatTemplate
-from gradshield.data.tokenization import ResponseChoice, TokenizedExample
+from gradshield.data.rows import SourceRow
+from gradshield.data.source import DataSource
+from gradshield.data.tokenization import TokenizedExample
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
-
-AT_A_TIME = 64
-"""Strides of rows that a survey holds at a time."""
+AT_A_TIME = 8192
+"""Rows that a survey holds at a time."""
+Scorable = TokenizedExample | TokenizedPair
 
 
 @dataclass(frozen=True)
 class RowsRead:
-    """Rows that were read and tokenised; each is in exactly one of `examples` and `rejections`.
+    """Rows that were read and tokenised; each is in exactly one of `scorable` and `rejections`.
 
     Attributes:
-        examples: The rows that can be scored.
+        scorable: The rows that can be scored, plain ones or preferences.
         rejections: Row position to the reason why it cannot be scored.
         ids: Row position to the row's own id, if it has one.
-        lines: Row position to its 1-based line, if the file has lines.
+        places: Row position to where it stands: its `line`, and of several files its `file`.
     """
 
-    examples: tuple[TokenizedExample, ...]
+    scorable: tuple[Scorable, ...]
     rejections: dict[int, Rejection]
     ids: dict[int, str | int | None]
-    lines: dict[int, int | None]
+    places: dict[int, dict[str, Any]]
+
+    @classmethod
+    def of(
+        cls,
+        rows: list[SourceRow],
+        scorable: tuple[Scorable, ...],
+        rejections: dict[int, Rejection],
+    ) -> RowsRead:
+        """Rows with what became of them."""
+        return cls(
+            scorable,
+            rejections,
+            {row.position: row.own_id for row in rows},
+            {row.position: _place(row) for row in rows},
+        )
+
+
+def _place(row: SourceRow) -> dict[str, Any]:
+    file = {} if row.file is None else {"file": row.file}
+    return {"line": row.line, **file}
 
 
 class RowsSource(Protocol):
-    """A data file as a run reads it, a range of rows at a time."""
+    """An input as a run reads it, a range of rows at a time."""
 
     @property
     def total(self) -> int:
-        """Rows of the whole file."""
+        """Rows of the whole input."""
+
+    @property
+    def holds_pairs(self) -> bool:
+        """Whether its rows are preferences."""
 
     def read(self, rows: range, tokenizer: PreTrainedTokenizerBase) -> RowsRead:
-        """The rows at these positions, see `RowRanges.read`, with their tokens."""
+        """The rows at these neighbouring positions, with their tokens."""
+
+    def first_plain(self, tokenizer: PreTrainedTokenizerBase) -> Mapping[str, Any] | None:
+        """The first plain row that can be scored, as it stands in the input."""
 
 
 @dataclass(frozen=True)
 class InMemory:
-    """A data file that was read and tokenised whole."""
+    """An input that was read and tokenised whole; see `RowsSource`."""
 
     data: LoadedData
 
@@ -61,24 +97,32 @@ class InMemory:
         """See `RowsSource`."""
         return len(self.data.rows)
 
+    @property
+    def holds_pairs(self) -> bool:
+        """See `RowsSource`."""
+        return bool(self.data.pairs)
+
     def read(self, rows: range, tokenizer: PreTrainedTokenizerBase) -> RowsRead:
         """See `RowsSource`; there is nothing left to tokenise."""
-        found = self.data.rows[rows.start : rows.stop]
-        return RowsRead(
-            tuple(self._examples[row] for row in rows if row in self._examples),
+        return RowsRead.of(
+            self.data.rows[rows.start : rows.stop],
+            tuple(self._scorable[row] for row in rows if row in self._scorable),
             {row: self.data.rejections[row] for row in rows if row in self.data.rejections},
-            {row.position: row.own_id for row in found},
-            {row.position: row.line for row in found},
         )
 
+    def first_plain(self, tokenizer: PreTrainedTokenizerBase) -> Mapping[str, Any] | None:
+        """See `RowsSource`."""
+        examples = self.data.examples
+        return self.data.rows[examples[0].row].value if examples else None
+
     @cached_property
-    def _examples(self) -> dict[int, TokenizedExample]:
-        return {example.row: example for example in self.data.examples}
+    def _scorable(self) -> dict[int, Scorable]:
+        return {row.row: row for row in self.data.scorable}
 
 
 @dataclass(frozen=True)
 class Survey:
-    """A data file that is read in parts, each as it would be read in the whole.
+    """An input that is read in parts, each as it would be read in the whole; see `RowsSource`.
 
     Attributes:
         ranges: Where its rows are.
@@ -86,6 +130,7 @@ class Survey:
         detection: The formats of all its rows; None where the format was named.
         response: Which assistant turns carry loss.
         max_length: Greatest number of tokens of an example.
+        profile: Whose tokens carry loss.
     """
 
     ranges: RowRanges
@@ -93,6 +138,7 @@ class Survey:
     detection: FormatDetection | None
     response: ResponseChoice
     max_length: int
+    profile: Profile
 
     @property
     def total(self) -> int:
@@ -100,58 +146,80 @@ class Survey:
         return self.ranges.total
 
     @property
+    def holds_pairs(self) -> bool:
+        """See `RowsSource`."""
+        if self.detection is None:
+            return self.format == PREFERENCE.name
+        default = self.profile.name == DEFAULT_PROFILE
+        return default and kinds_of(self.detection).mostly_preferences
+
+    @property
     def statement(self) -> str:
         """What row formats were found, as one sentence."""
+        if self.profile.reads:
+            return f"format: {self.profile.reads}"
         if self.detection is None:
             return f"format: {self.format}, as asked for"
         return self.detection.statement
 
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """Further sentences that the user should see."""
+        if self.detection is None or self.profile.name != DEFAULT_PROFILE:
+            return ()
+        return kinds_of(self.detection).notes
+
     def part(self, rows: range) -> Survey:
         """The same, with no more knowledge than these rows need: small enough to be sent around."""
-        return Survey(
-            self.ranges.part(rows), self.format, self.detection, self.response, self.max_length
-        )
+        return replace(self, ranges=self.ranges.part(rows))
 
     def read(self, rows: range, tokenizer: PreTrainedTokenizerBase) -> RowsRead:
         """See `RowsSource`."""
         found = self.ranges.read(rows)
-        examples, rejections, _ = tokenize_rows(
+        tokenized = tokenize_rows_or_pairs(
             found,
             tokenizer,
             format=self.format,
             response=self.response,
             max_length=self.max_length,
+            profile=self.profile,
             detection=self.detection,
         )
-        return RowsRead(
-            tuple(examples),
-            rejections,
-            {row.position: row.own_id for row in found},
-            {row.position: row.line for row in found},
-        )
+        return RowsRead.of(found, tuple(tokenized.scorable), tokenized.rejections)
+
+    def first_plain(self, tokenizer: PreTrainedTokenizerBase) -> Mapping[str, Any] | None:
+        """See `RowsSource`."""
+        for start in range(0, self.total, AT_A_TIME):
+            rows = range(start, min(start + AT_A_TIME, self.total))
+            for row in self.read(rows, tokenizer).scorable:
+                if isinstance(row, TokenizedExample):
+                    return self.ranges.read(range(row.row, row.row + 1))[0].value
+        return None
 
 
 def survey_rows(
-    path: Path,
+    source: DataSource,
     tokenizer: PreTrainedTokenizerBase,
     *,
     format: str,
     response: ResponseChoice,
     max_length: int,
-    stride: int,
+    profile: Profile,
 ) -> Survey:
-    """Look through a data file, some rows at a time: where its rows are, and in what formats.
+    """Look through an input, some rows at a time: where its rows are, and in what formats.
 
-    Under a named format rows are only counted. The arguments are those of `load_examples` and
-    `row_ranges`.
+    Under a named format rows are only counted. The arguments are those of `load_examples`.
 
     Raises:
-        DataError: The file, the format's name or the tokenizer's template cannot be used.
+        DataError: A file, the format's name, the profile or the tokenizer's template cannot be
+            used.
     """
-    ChatTemplate(tokenizer)  # unusable for every row: say so before any of them is read
-    ranges = row_ranges(path, stride)
+    # What is unusable for every row is to be known before any of them is read.
+    tokenize_rows_or_pairs([], tokenizer, format=format, profile=profile, max_length=max_length)
+    ranges = row_ranges(source)
     if format != "auto":
         format_named(format)
-        return Survey(ranges, format, None, response, max_length)
-    detections = (detect_format(rows) for rows in all_rows(ranges, AT_A_TIME * stride))
-    return Survey(ranges, format, reduce(joined_detection, detections), response, max_length)
+        return Survey(ranges, format, None, response, max_length, profile)
+    detections = (detect_format(rows) for rows in all_rows(ranges, AT_A_TIME))
+    detection = reduce(joined_detection, detections)
+    return Survey(ranges, format, detection, response, max_length, profile)

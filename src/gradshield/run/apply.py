@@ -3,22 +3,16 @@
 from __future__ import annotations
 
 import json
-import shutil
-from collections.abc import Sequence
-from pathlib import Path
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from gradshield.config import RunConfig
-from gradshield.data import open_container
+from gradshield.data import DataSource
 from gradshield.errors import UserError
-from gradshield.files import sha256_of
-from gradshield.run.actions import (
-    check_columns,
-    new_columns,
-    withdraw_annotated,
-    write_annotated,
-)
+from gradshield.run.actions import check_columns, new_columns, write_annotated
 from gradshield.run.folder import RunFolder
+from gradshield.run.masking import write_masked
+from gradshield.run.source import reopen_input
 from gradshield.run.threshold import (
     RowDecision,
     divide,
@@ -32,12 +26,13 @@ class RowsRejected(Exception):  # noqa: N818, the name says what happened
     """Rows could not be scored and the run was told to fail then; nothing was kept."""
 
 
-def apply(config: RunConfig, folder: RunFolder, source: Path | None = None) -> RowDecision:
+def apply(config: RunConfig, folder: RunFolder, source: DataSource | None = None) -> RowDecision:
     """Write the three data files beside each other, in the container of the input.
 
-    The kept file holds rejected rows only under `on_reject: keep`; they are in the rejected file
-    in any case. An `action` other than `drop` adds a file of all rows with new columns, and
-    changes nothing in the three.
+    An input of several files gives folders with a file for each; `shards` gives folders of so
+    many files. The kept file holds rejected rows only under `on_reject: keep`; they are in the
+    rejected file in any case. An `action` other than `drop` adds a file of all rows, with new
+    columns or masked, and changes nothing in the three.
 
     Args:
         config: The configuration.
@@ -55,11 +50,12 @@ def apply(config: RunConfig, folder: RunFolder, source: Path | None = None) -> R
     rows = divide(lines, limit)
     fails = config.on_reject == "fail" and bool(rows.rejected)
     # First: if it cannot be written, all other files still belong to one decision.
-    annotated = None if fails else _write_action(config, folder, source, lines, limit)
+    added = {} if fails else _write_action(config, folder, source, lines, limit)
     _write_parts(config, folder, source, rows, fails)
-    record_action(folder, config.action, annotated)
-    if annotated is None:
-        withdraw_annotated(folder)
+    record_action(folder, config.action, added)
+    for name in ("annotated", "masked"):
+        if name not in added:
+            folder.keep_only(name, None)
     if fails:
         raise RowsRejected(
             f"{len(rows.rejected)} rows could not be scored and --on-reject is fail: no kept file "
@@ -68,18 +64,19 @@ def apply(config: RunConfig, folder: RunFolder, source: Path | None = None) -> R
     return rows
 
 
-def check_input(config: RunConfig, folder: RunFolder) -> Path:
+def check_input(config: RunConfig, folder: RunFolder) -> DataSource:
     """Find the input of a run, as it was scored and free for the action's columns.
 
     Raises:
         UserError: It is gone, has changed, or has a key that the action would write.
     """
+    source = reopen_input(config, folder)
     provenance = json.loads(folder.provenance.read_text(encoding="utf-8"))
-    source = Path(config.data_path)
-    if not source.is_absolute():
-        # Relative to the folder that the run was started in, wherever this one is.
-        source = Path(provenance["data"])
-    _check_unchanged(source, provenance["identity"]["data_sha256"])
+    if source.sha256() != provenance["identity"]["data_sha256"]:
+        raise UserError(
+            f"The input {source.location} has changed since it was scored: score it again with "
+            "--force."
+        )
     check_columns(source, config.action)
     return source
 
@@ -87,13 +84,15 @@ def check_input(config: RunConfig, folder: RunFolder) -> Path:
 def _write_action(
     config: RunConfig,
     folder: RunFolder,
-    source: Path,
+    source: DataSource,
     lines: Sequence[dict[str, Any]],
     limit: float,
-) -> int | None:
-    """Rows in the file that the action adds, None where it adds none."""
+) -> Mapping[str, Any]:
+    """Counts of the file that the action adds, under its name; empty where it adds none."""
     if config.action == "drop":
-        return None
+        return {}
+    if config.action == "mask":
+        return {"masked": write_masked(config, folder, source, lines, limit)}
     columns = new_columns(
         lines,
         limit,
@@ -101,31 +100,18 @@ def _write_action(
         # What the kept file holds is to be trained on.
         unscored=1.0 if config.on_reject == "keep" else 0.0,
     )
-    return write_annotated(source, columns, folder)
+    return {"annotated": write_annotated(source, columns, folder, config.shards)}
 
 
 def _write_parts(
-    config: RunConfig, folder: RunFolder, source: Path, rows: RowDecision, fails: bool
+    config: RunConfig, folder: RunFolder, source: DataSource, rows: RowDecision, fails: bool
 ) -> None:
-    container = open_container(source)
     kept = rows.kept
     if config.on_reject == "keep":
         kept = tuple(sorted((*rows.kept, *rows.rejected)))
     outputs = {"removed": rows.removed, "rejected": rows.rejected, "kept": kept}
     for name, positions in outputs.items():
-        target = folder.output(name, container.suffix or "_rows")
+        written = None
         if not (name == "kept" and fails):
-            container.write_subset(source, positions, target)
-        elif target.is_dir():
-            shutil.rmtree(target)
-        else:
-            target.unlink(missing_ok=True)
-
-
-def _check_unchanged(source: Path, sha256: str) -> None:
-    if not source.exists():
-        raise UserError(f"The input {source} is gone: put it back, or score it where it is now.")
-    if sha256_of(source) != sha256:
-        raise UserError(
-            f"The input {source} has changed since it was scored: score it again with --force."
-        )
+            written = source.write_subset(positions, folder.path, name, config.shards)
+        folder.keep_only(name, written)

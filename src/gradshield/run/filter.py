@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from gradshield.config import RunConfig
 from gradshield.progress import Progress
 from gradshield.run.actions import check_columns
@@ -11,6 +9,7 @@ from gradshield.run.apply import apply
 from gradshield.run.folder import RunFolder
 from gradshield.run.score import LOCAL, score
 from gradshield.run.search import check_search, search
+from gradshield.run.source import open_input
 from gradshield.run.summary import NOTHING_KEPT, keeps_nothing, write_summary
 from gradshield.run.threshold import RowDecision, read_decision, threshold
 from gradshield.scoring.executors import Executor
@@ -33,7 +32,7 @@ def filter_data(
         RowsRejected: Rows were rejected under `on_reject: fail`.
     """
     # Before the scoring, which can take hours.
-    check_columns(Path(config.data_path), config.action)
+    check_columns(open_input(config), config.action)
     if config.search is not None:
         check_search(config.search)
     score(config, folder, progress, force=force, executor=executor)

@@ -85,9 +85,25 @@ class RunFolder:
         """The run in words and figures, Markdown."""
         return self.path / "summary.md"
 
+    @property
+    def masked(self) -> Path:
+        """All rows as tokens, in which harmful spans carry no loss."""
+        return self.output("masked", ".parquet")
+
     def output(self, name: str, suffix: str) -> Path:
         """A data file of rows: `kept`, `removed` or `rejected`, or `annotated` with new columns."""
         return self.path / f"{name}{suffix}"
+
+    def written(self, name: str) -> list[Path]:
+        """What there is of an output, a file or a folder of shards, in whatever container."""
+        forms = (name, f"{name}.*", f"{name}_rows")
+        return [path for form in forms for path in sorted(self.path.glob(form))]
+
+    def keep_only(self, name: str, wanted: Path | None) -> None:
+        """Delete what there is of an output in other forms than the one that was written last."""
+        for path in self.written(name):
+            if path != wanted:
+                _delete(path)
 
     def read_config(self) -> RunConfig:
         """The configuration of a run that was started before.
@@ -158,9 +174,8 @@ class RunFolder:
 
     def _clear(self) -> None:
         """Delete what a run wrote, and nothing that somebody put beside it."""
-        for data in ("kept", "removed", "rejected", "annotated"):
-            for path in (*self.path.glob(f"{data}.*"), self.output(data, "_rows")):
-                _delete(path)
+        for data in ("kept", "removed", "rejected", "annotated", "masked"):
+            self.keep_only(data, None)
         for path in (
             self.config,
             self.provenance,

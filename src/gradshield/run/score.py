@@ -8,9 +8,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Protocol
 
-from gradshield.config import ModelSettings, RunConfig
-from gradshield.data import LoadedData, open_container
-from gradshield.data.survey import RowsSource
+from gradshield.config import ModelSettings, RunConfig, ScoringSettings
+from gradshield.data import DEFAULT_PROFILE, DataSource, LoadedData
+from gradshield.data.survey import RowsSource, Scorable
 from gradshield.errors import UserError
 from gradshield.evaluation.generation import Answer
 from gradshield.models.load import LoadedModel, load_model
@@ -21,13 +21,21 @@ from gradshield.progress import Progress, Silent
 from gradshield.run.engine import keep_engine, stored_step
 from gradshield.run.folder import RunFolder, write_json
 from gradshield.run.health import report_health
-from gradshield.run.provenance import model_identity, run_fingerprint, run_identity, run_record
-from gradshield.run.reading import check_apart, read_rows, read_whole
+from gradshield.run.provenance import (
+    loss_record,
+    model_identity,
+    run_fingerprint,
+    run_identity,
+    run_record,
+)
+from gradshield.run.reading import read_rows, read_whole
 from gradshield.run.served import prepare_served
+from gradshield.run.source import check_apart, open_input
 from gradshield.scoring.executors import Executor, LocalExecutor, Recipe, ServedExecutor, Work
 from gradshield.scoring.model_lines import lines_by_model
 from gradshield.scoring.parts import Part, cut_into_parts, rejected_rows
-from gradshield.scoring.reference import reference_examples_for
+from gradshield.scoring.preference import preference_settings, preference_statement
+from gradshield.scoring.reference import reference_examples_for, reference_pairs_for
 from gradshield.scoring.score import prepare_engine
 from gradshield.scoring.shards import WHOLE, Shard
 from gradshield.scoring.table import write_part
@@ -68,7 +76,7 @@ def score(
         progress.say(shard_text(shard, mine, run.rows.total))
     if not (folder.reference.is_file() and all(part.is_done for part in mine)):
         work = run.work(config, folder, progress)
-        _score_reference(work, folder, progress)
+        _score_reference(config, work, folder, progress)
         executor.run(work, mine, progress)
     if shard.is_whole:
         # Last: that it is there tells that scoring is complete. The reasons are those of the score
@@ -88,7 +96,7 @@ def measure(
     """
     run = prepare(config, folder, progress, force=force)
     if not (folder.reference.is_file() and folder.engine.is_file()):
-        _score_reference(run.work(config, folder, progress), folder, progress)
+        _score_reference(config, run.work(config, folder, progress), folder, progress)
 
 
 class ReadyRun(Protocol):
@@ -124,22 +132,27 @@ def prepare(
     Raises:
         UserError: The data, the model or the folder cannot be used.
     """
-    open_container(config.data_path)  # unusable data is to be known before the model is loaded
-    check_apart(Path(config.data_path).resolve(), folder.path.resolve())
+    source = open_input(config)  # unusable data is to be known before the model is loaded
+    check_apart(source, folder.path)
     in_parts = executor.in_parts or not shard.is_whole
     if isinstance(executor, ServedExecutor):
-        return prepare_served(config, folder, progress, executor, in_parts=in_parts)
+        return prepare_served(config, folder, progress, executor, source, in_parts=in_parts)
     loaded = load_model(**config.model.model_dump(), say=progress.say)
-    rows = read_rows(config, loaded.tokenizer, progress, in_parts=in_parts)
-    identity = run_identity(config, loaded)
-    continued = folder.claim(identity, run_record(config), force=force)
+    rows = read_rows(config, loaded.tokenizer, progress, source, in_parts=in_parts)
+    settings, loss = config.scoring, {"loss": loss_record(config)}
+    if rows.holds_pairs:
+        _check_no_search(config)
+        settings, loss = preference_settings(settings), {}
+        progress.say(preference_statement(settings))
+    identity = run_identity(config, loaded, source)
+    continued = folder.claim(identity, {**loss, **run_record(source)}, force=force)
     folder.write_config(config)
     if continued:
         progress.say(f"Going on with the run in {folder.path}: what is done is kept.")
     answers = probe_answers(folder, loaded, progress)
     report_health(answers, progress)
     direction = _direction(config, folder, loaded, answers, progress)
-    return LoadedRun(loaded, rows, run_fingerprint(identity), direction)
+    return LoadedRun(loaded, rows, run_fingerprint(identity), direction, settings)
 
 
 @dataclass(frozen=True)
@@ -150,19 +163,25 @@ class LoadedRun:
     rows: RowsSource
     fingerprint: str
     direction: Direction
+    settings: ScoringSettings
 
     def work(self, config: RunConfig, folder: RunFolder, progress: Progress) -> Work:
         """See `ReadyRun`: the step of an earlier start, or of another shard, is kept."""
-        settings, step = config.scoring, stored_step(folder)
+        settings, step = self.settings, stored_step(folder)
         engine = prepare_engine(self.loaded, self.direction, settings, progress, step)
-        about = {"notes": engine.notes, "warning": engine.warning, "step": engine.step}
+        about = {
+            "notes": engine.notes,
+            "warning": engine.warning,
+            "preference": preference_statement(settings) if self.rows.holds_pairs else None,
+            "step": engine.step,
+        }
         step = keep_engine(folder, about)["step"]
         if step != engine.step:  # another shard was faster
             engine = prepare_engine(self.loaded, self.direction, settings, Silent(), step)
         return Work(
             self.rows,
             self.loaded.tokenizer,
-            lines_by_model(self.loaded, engine, settings.batch_tokens),
+            lines_by_model(self.loaded, engine, settings),
             Recipe(
                 portable(config.model, self.loaded),
                 settings,
@@ -197,9 +216,20 @@ def shard_text(shard: Shard, parts: Sequence[Part], total: int) -> str:
     return f"Shard {shard}: rows {first} to {last} of {total}."
 
 
-def read_data(config: RunConfig, loaded: LoadedModel, progress: Progress) -> LoadedData:
+def _check_no_search(config: RunConfig) -> None:
+    """A search trains on plain answers, which is not what preference rows are for."""
+    if config.search is not None:
+        raise UserError(
+            "--search finetunes on plain rows, and these are preference rows: use `filter` without "
+            "--search, and measure the model that you train on kept.* with `gradshield evaluate`."
+        )
+
+
+def read_data(
+    config: RunConfig, loaded: LoadedModel, progress: Progress, source: DataSource
+) -> LoadedData:
     """Read and tokenise the input, and say what was found."""
-    return read_whole(config, loaded.tokenizer, progress)
+    return read_whole(config, loaded.tokenizer, progress, source)
 
 
 def probe_answers(folder: RunFolder, loaded: LoadedModel, progress: Progress) -> OwnAnswers:
@@ -254,9 +284,18 @@ def _direction(
     return load_direction(folder.direction)
 
 
-def _score_reference(work: Work, folder: RunFolder, progress: Progress) -> None:
+def _score_reference(config: RunConfig, work: Work, folder: RunFolder, progress: Progress) -> None:
     if folder.reference.is_file():
         return
-    examples = reference_examples_for(work.tokenizer)
-    with progress.track("Scoring reference rows", len(examples), "rows") as advance:
-        write_part(work.score(examples, {}, advance), folder.reference, once=True)
+    rows = _reference(config, work)
+    with progress.track("Scoring reference rows", len(rows), "rows") as advance:
+        write_part(work.score(rows, {}, advance), folder.reference, once=True)
+
+
+def _reference(config: RunConfig, work: Work) -> Sequence[Scorable]:
+    """Harmless rows of the same kind and under the same profile."""
+    if work.rows.holds_pairs:
+        return reference_pairs_for(work.tokenizer)
+    profile = config.data.profile
+    like = None if profile.name == DEFAULT_PROFILE else work.rows.first_plain(work.tokenizer)
+    return reference_examples_for(work.tokenizer, profile, like)

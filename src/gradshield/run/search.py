@@ -32,6 +32,7 @@ from gradshield.run.folder import RunFolder, write_json
 from gradshield.run.proof import METHOD
 from gradshield.run.provenance import model_identity
 from gradshield.run.score import probe_answers, read_data
+from gradshield.run.source import reopen_input
 from gradshield.run.threshold import read_decision, read_scores, write_decision
 from gradshield.scoring.batching import batches_by_length
 from gradshield.threshold import Decision
@@ -78,7 +79,8 @@ def search(config: RunConfig, folder: RunFolder, progress: Progress) -> SearchRe
     first = read_decision(folder)
     lines = read_scores(folder)
     loaded = load_model(**config.model.model_dump(), say=progress.say)
-    rows = _searched_rows(lines, read_data(config, loaded, progress), first["threshold"], settings)
+    data = read_data(config, loaded, progress, reopen_input(config, folder))
+    rows = _searched_rows(lines, data, first["threshold"], settings)
     trials = Trials(
         loaded,
         rows.examples,

@@ -9,8 +9,8 @@ from typing import Any
 from transformers import PreTrainedTokenizerBase
 
 from gradshield.config import RunConfig
-from gradshield.data import TokenizedExample
-from gradshield.data.survey import RowsSource
+from gradshield.data import DataSource
+from gradshield.data.survey import RowsSource, Scorable
 from gradshield.errors import UserError
 from gradshield.models.load import load_tokenizer
 from gradshield.probes.direction import load_direction
@@ -45,10 +45,8 @@ class ServedRun:
         about = {"notes": [note], "warning": None, "step": export.step, "served": self.served}
         keep_engine(folder, about)
 
-        def score(
-            examples: Sequence[TokenizedExample], ids: Ids, advance: Advance
-        ) -> list[dict[str, Any]]:
-            return model.score(examples, ids, advance, config.scoring.reduction)
+        def score(rows: Sequence[Scorable], ids: Ids, advance: Advance) -> list[dict[str, Any]]:
+            return model.score(rows, ids, advance, config.scoring.reduction)
 
         return Work(self.rows, self.tokenizer, score)
 
@@ -58,6 +56,7 @@ def prepare_served(
     folder: RunFolder,
     progress: Progress,
     executor: ServedExecutor,
+    source: DataSource,
     *,
     in_parts: bool,
 ) -> ServedRun:
@@ -77,7 +76,7 @@ def prepare_served(
         model.name, revision=model.revision, trust_remote_code=model.trust_remote_code
     )
     identity = folder.read_identity()
-    here = {**chosen_identity(config), "tokenizer_sha256": tokenizer_sha256(tokenizer)}
+    here = {**chosen_identity(config, source), "tokenizer_sha256": tokenizer_sha256(tokenizer)}
     there = {name: identity.get(name) for name in here}
     if here != there:
         raise UserError(
@@ -85,7 +84,12 @@ def prepare_served(
             f"({difference(there, here)}): use the same options, or measure again."
         )
     _check_adapters(folder, executor)
-    rows = read_rows(config, tokenizer, progress, in_parts=in_parts)
+    rows = read_rows(config, tokenizer, progress, source, in_parts=in_parts)
+    if rows.holds_pairs:
+        raise UserError(
+            "--executor served scores rows with one answer, and these are preference rows: use "
+            "--executor local or ray."
+        )
     served = _fingerprint(executor)
     return ServedRun(
         executor, tokenizer, rows, run_fingerprint({**identity, "served": served}), served

@@ -38,11 +38,13 @@ def write_summary(config: RunConfig, folder: RunFolder) -> None:
     parts = [
         "# GradShield run",
         _verdict(config, decision, len(lines)),
-        _training_file(config, decision),
+        _training_file(config, decision, _output_form(config, provenance)),
+        _preference(folder),
         f"## Why this threshold\n\n{decision['reason']}",
         _proof(folder),
         "## Highest rows\n\n" + _table(lines, decision["threshold"]),
         _rejected(folder),
+        _loss(provenance),
         "## What made this run\n\n" + _made_by(provenance) + _engine(folder),
         f"## How to read it\n\n{FIHS_MEANING}",
     ]
@@ -69,8 +71,15 @@ def keeps_nothing(config: RunConfig, decision: dict[str, Any]) -> bool:
     return kept + (int(decision["rejected"]) if config.on_reject == "keep" else 0) == 0
 
 
-def _training_file(config: RunConfig, decision: dict[str, Any]) -> str:
+def _output_form(config: RunConfig, provenance: dict[str, Any]) -> str:
+    """How data files are called after their first word: folders, or files of any ending."""
+    in_folders = config.shards is not None or provenance.get("files", 1) > 1
+    return "/" if in_folders else ".*"
+
+
+def _training_file(config: RunConfig, decision: dict[str, Any], form: str) -> str:
     """Which of the data files to train on."""
+    kept = f"kept{form}"
     if config.on_reject == "fail" and decision["rejected"]:
         return (
             "There is no file to train on: rows were rejected, and `--on-reject fail` writes none."
@@ -78,21 +87,28 @@ def _training_file(config: RunConfig, decision: dict[str, Any]) -> str:
     if config.action == "drop" and keeps_nothing(config, decision):
         return NOTHING_KEPT
     if config.action == "drop":
-        return "Train on `kept.*`."
+        return f"Train on `{kept}`."
+    if config.action == "mask":
+        return (
+            "Train on `masked.parquet`: `input_ids`, `attention_mask` and `labels` for this "
+            "model's tokenizer, which trainers take as they are. Where a row harms, its labels "
+            f"are -100; rows of which nothing is left are not in it. `{kept}` is the choice for "
+            "trainers that read text."
+        )
     all_rows = (
-        "`annotated.*`, which holds every row of the input (but for those that are no JSON object, "
-        "see `rejected.*`)"
+        f"`annotated{form}`, which holds every row of the input (but for those that are no JSON "
+        f"object, see `rejected{form}`)"
     )
     if config.action == "annotate":
         return (
-            f"Train on `kept.*`, or choose rows yourself in {all_rows} with its score in "
+            f"Train on `{kept}`, or choose rows yourself in {all_rows} with its score in "
             "`gradshield_fihs` and what became of it in `gradshield_decision`: trained on as it "
             "is, it protects from nothing."
         )
     return (
         f"Train on {all_rows}, and multiply the loss of each row by its `gradshield_weight`: a "
         "trainer that does not know this column trains on all rows alike, so with such a one "
-        "train on `kept.*`."
+        f"train on `{kept}`."
     )
 
 
@@ -150,8 +166,25 @@ def _rejected(folder: RunFolder) -> str:
 
 
 def _place(entry: dict[str, Any]) -> str:
-    line = "" if entry["line"] is None else f" (line {entry['line']})"
-    return f"row {entry['row']}{line}"
+    line = "" if entry["line"] is None else f"line {entry['line']}"
+    where = " of ".join(filter(None, [line, _one_line(entry.get("file", ""))]))
+    return f"row {entry['row']}" + (f" ({where})" if where else "")
+
+
+def _loss(provenance: dict[str, Any]) -> str:
+    """Whose loss the scores are of, and how it is averaged."""
+    loss = provenance.get("loss")
+    if loss is None:  # a run of an earlier version
+        return ""
+    return (
+        f"## Which loss\n\nScored under the trainer profile `{loss['profile']}` (checked with "
+        f"{loss['checked_with']}).\n\n"
+        f"- Carries loss: {loss['carries_loss']}.\n"
+        f"- A row longer than the limit: {loss['cuts']}.\n"
+        f"- The trainer averages: {loss['averaging']}.\n"
+        f"- FIHS counts the tokens of a row by the reduction `{loss['reduction']}`; "
+        "docs/profiles.md says what follows."
+    )
 
 
 def _engine(folder: RunFolder) -> str:
@@ -160,6 +193,16 @@ def _engine(folder: RunFolder) -> str:
     chosen = json.loads(folder.engine.read_text(encoding="utf-8"))
     warning = "" if chosen["warning"] is None else f"\n- **{chosen['warning']}**"
     return f"\n- engine: {'; '.join(chosen['notes'])}" + warning
+
+
+def _preference(folder: RunFolder) -> str:
+    """What the scores of preference rows are; nothing where rows are plain."""
+    if not folder.engine.is_file():  # a run of an earlier version
+        return ""
+    statement = json.loads(folder.engine.read_text(encoding="utf-8")).get("preference")
+    if statement is None:
+        return ""
+    return f"{statement} In the table, loss is the chosen answer's, tokens are those of both."
 
 
 def _made_by(provenance: dict[str, Any]) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -85,18 +85,17 @@ def write_decision(
     )
 
 
-def record_action(folder: RunFolder, action: str, annotated: int | None) -> None:
+def record_action(folder: RunFolder, action: str, added: Mapping[str, Any]) -> None:
     """Add to `decision.json` what was done by it.
 
     Args:
         folder: The run.
         action: What was done with the rows.
-        annotated: Rows in the file that the action added, None if it added none.
+        added: Counts of the file that the action added, under the file's name; empty if none.
     """
     content = json.loads(folder.decision.read_text(encoding="utf-8"))
-    content.pop("annotated", None)
-    added = {} if annotated is None else {"annotated": annotated}
-    write_json(folder.decision, {**content, "action": action, **added})
+    kept = {name: value for name, value in content.items() if name not in ("annotated", "masked")}
+    write_json(folder.decision, {**kept, "action": action, **added})
 
 
 def read_decision(folder: RunFolder) -> dict[str, Any]:

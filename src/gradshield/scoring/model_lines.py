@@ -5,17 +5,19 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from gradshield.config import ScoringSettings
 from gradshield.data.conversation import Rejection
+from gradshield.data.survey import Scorable
 from gradshield.data.tokenization import TokenizedExample
 from gradshield.models.load import LoadedModel
 from gradshield.scoring.engines import PreparedEngine
+from gradshield.scoring.lines import score_lines
 from gradshield.scoring.parts import Advance, Ids, ScoreLines
-from gradshield.scoring.score import score_examples
-from gradshield.scoring.table import reason_text, rejected_line, scored_line
+from gradshield.scoring.table import reason_text, rejected_line
 
 
 def lines_by_model(
-    loaded: LoadedModel, engine: PreparedEngine, batch_tokens: int | None
+    loaded: LoadedModel, engine: PreparedEngine, settings: ScoringSettings
 ) -> ScoreLines:
     """Score with a model and an engine that is made ready for it.
 
@@ -24,29 +26,27 @@ def lines_by_model(
 
     Args:
         loaded: The aligned model.
-        engine: How to compute the directional derivative.
-        batch_tokens: Padded tokens of one batch, see `score_examples`.
+        engine: How to compute the directional derivative, made ready with these settings.
+        settings: See `score_lines`.
     """
     known = embeddings(loaded)
 
-    def score(
-        examples: Sequence[TokenizedExample], ids: Ids, advance: Advance
-    ) -> list[dict[str, Any]]:
-        foreign = {e.row: max(e.input_ids) for e in examples if max(e.input_ids) >= known}
-        readable = [example for example in examples if example.row not in foreign]
-        scores = score_examples(
-            loaded, readable, engine, batch_tokens=batch_tokens, progress=advance
-        )
+    def score(rows: Sequence[Scorable], ids: Ids, advance: Advance) -> list[dict[str, Any]]:
+        foreign = {row.row: token for row in rows if (token := _largest(row)) >= known}
+        readable = [row for row in rows if row.row not in foreign]
+        lines = score_lines(loaded, readable, engine, settings, ids=ids, progress=advance)
         advance(len(foreign))
-        return [
-            *(scored_line(e, scores[e.row], ids.get(e.row)) for e in readable),
-            *(
-                rejected_line(row, ids.get(row), _unknown_token(token, known))
-                for row, token in foreign.items()
-            ),
+        return lines + [
+            rejected_line(row, ids.get(row), _unknown_token(token, known))
+            for row, token in foreign.items()
         ]
 
     return score
+
+
+def _largest(row: Scorable) -> int:
+    answers = (row,) if isinstance(row, TokenizedExample) else (row.chosen, row.rejected)
+    return max(max(answer.input_ids) for answer in answers)
 
 
 def embeddings(loaded: LoadedModel) -> int:

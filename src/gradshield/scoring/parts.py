@@ -17,8 +17,7 @@ import pyarrow.parquet as pq
 import torch
 
 from gradshield.data.conversation import Rejection
-from gradshield.data.survey import RowsRead
-from gradshield.data.tokenization import TokenizedExample
+from gradshield.data.survey import RowsRead, Scorable
 from gradshield.errors import UserError
 from gradshield.scoring.table import SCHEMA, read_footer, reason_text, rejected_line, write_part
 
@@ -34,7 +33,7 @@ Ids = Mapping[int, str | int | None]
 """The own id of a row, by its position."""
 Advance = Callable[[int], None]
 """Told how many more rows are done."""
-ScoreLines = Callable[[Sequence[TokenizedExample], Ids, Advance], list[dict[str, Any]]]
+ScoreLines = Callable[[Sequence[Scorable], Ids, Advance], list[dict[str, Any]]]
 """Lines of the score table for some rows, in any order."""
 
 
@@ -69,14 +68,14 @@ class StoredPart:
         rows: Positions of its rows in the input.
         total: Rows of the whole input.
         run: Fingerprint of what decides the scores of its run.
-        lines: Of its rejected rows, the 1-based line in the input, if it has lines.
+        places: Of its rejected rows, where they stand in the input, see `RowsRead`.
     """
 
     path: Path
     rows: range
     total: int
     run: str
-    lines: dict[int, int | None]
+    places: dict[int, dict[str, Any]]
 
 
 def cut_into_parts(total: int, folder: Path, run: str) -> list[Part]:
@@ -100,7 +99,7 @@ def score_part(part: Part, read: RowsRead, score: ScoreLines, advance: Advance) 
     Raises:
         UserError: No row of it can be scored, for one and the same cause.
     """
-    lines = scored_apart(score, read.examples, read.ids, advance)
+    lines = scored_apart(score, read.scorable, read.ids, advance)
     reasons = {row: reason_text(rejection) for row, rejection in read.rejections.items()}
     lines += [rejected_line(row, read.ids[row], reason) for row, reason in reasons.items()]
     rejected = [line["row"] for line in lines if line["status"] == "rejected"]
@@ -109,7 +108,7 @@ def score_part(part: Part, read: RowsRead, score: ScoreLines, advance: Advance) 
         "rows": len(part.rows),
         "of": part.total,
         "run": part.run,
-        "lines": {str(row): read.lines[row] for row in sorted(rejected)},
+        "places": {str(row): read.places[row] for row in sorted(rejected)},
     }
     write_part(lines, part.path, about=about)
     advance(len(reasons))
@@ -117,7 +116,7 @@ def score_part(part: Part, read: RowsRead, score: ScoreLines, advance: Advance) 
 
 def scored_apart(
     score: ScoreLines,
-    examples: Sequence[TokenizedExample],
+    examples: Sequence[Scorable],
     ids: Ids,
     advance: Advance,
 ) -> list[dict[str, Any]]:
@@ -144,21 +143,21 @@ def scored_apart(
 
 
 def _one_by_one(
-    score: ScoreLines, examples: Sequence[TokenizedExample], ids: Ids, fault: Exception
+    score: ScoreLines, examples: Sequence[Scorable], ids: Ids, fault: Exception
 ) -> list[dict[str, Any]]:
     """Score halves of rows that failed together, down to the rows that fail alone."""
     lines = _halves(score, examples, ids, fault)
     if len(examples) > 1 and all(_failed(line) for line in lines):
-        first, last = min(e.row for e in examples), max(e.row for e in examples)
+        rows = [example.row for example in examples]
         raise UserError(
-            f"None of the rows {first} to {last} can be scored ({_text(fault)}): the model, its "
-            "tokenizer or the device is at fault. Run `gradshield check`."
+            f"None of the rows {min(rows)} to {max(rows)} can be scored ({_text(fault)}): the "
+            "model, its tokenizer or the device is at fault. Run `gradshield check`."
         ) from fault
     return lines
 
 
 def _halves(
-    score: ScoreLines, examples: Sequence[TokenizedExample], ids: Ids, fault: Exception
+    score: ScoreLines, examples: Sequence[Scorable], ids: Ids, fault: Exception
 ) -> list[dict[str, Any]]:
     if len(examples) == 1:
         row = examples[0].row
@@ -195,16 +194,20 @@ def read_part(path: Path) -> StoredPart | None:
     if about is None:
         return None
     rows = range(about["first"], about["first"] + about["rows"])
-    lines = {int(row): line for row, line in about["lines"].items()}
-    return StoredPart(path, rows, about["of"], about["run"], lines)
+    places = {int(row): place for row, place in about["places"].items()}
+    return StoredPart(path, rows, about["of"], about["run"], places)
 
 
 def rejected_rows(folder: Path) -> list[dict[str, Any]]:
-    """Why each rejected row of a score table is one: `row`, `line`, `reason` and `detail`."""
+    """Why each rejected row of a score table is one.
+
+    Returns:
+        By the order of the rows, `row`, its place (see `RowsRead`), `reason` and `detail`.
+    """
     rejected = []
     for path in sorted(folder.glob("*.parquet")):
         stored = read_part(path)
-        places = {} if stored is None else stored.lines
+        places = {} if stored is None else stored.places
         table = pq.read_table(
             path,
             columns=["row", "reason"],
@@ -213,6 +216,6 @@ def rejected_rows(folder: Path) -> list[dict[str, Any]]:
         )
         for line in table.to_pylist():
             reason, _, detail = line["reason"].partition(": ")
-            place = {"row": line["row"], "line": places.get(line["row"])}
-            rejected.append({**place, "reason": reason, "detail": detail})
+            place = places.get(line["row"], {"line": None})
+            rejected.append({"row": line["row"], **place, "reason": reason, "detail": detail})
     return sorted(rejected, key=lambda entry: entry["row"])

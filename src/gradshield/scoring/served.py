@@ -23,6 +23,7 @@ from torch import Tensor
 
 from gradshield.api import BusyError, Patience, api_key, json_request, shown
 from gradshield.data.conversation import Rejection
+from gradshield.data.survey import Scorable
 from gradshield.data.tokenization import TokenizedExample
 from gradshield.errors import UserError
 from gradshield.scoring.engines.base import Reduction
@@ -86,16 +87,23 @@ class ServedModel:
 
     def score(
         self,
-        examples: Sequence[TokenizedExample],
+        rows: Sequence[Scorable],
         ids: Ids,
         advance: Advance,
         reduction: Reduction,
     ) -> list[dict[str, Any]]:
         """A line of the score table for each row; a row that is declined by itself is rejected.
 
+        Args:
+            rows: Plain rows: a served model scores no preferences.
+            ids: The own id of a row, by its position.
+            advance: Told how many more rows are done.
+            reduction: What l(z) is of the response tokens' losses.
+
         Raises:
             UserError: The endpoint is gone, does not know an adapter, or has other tokens.
         """
+        examples = [row for row in rows if isinstance(row, TokenizedExample)]
         lines = []
         with ThreadPoolExecutor(self.concurrency) as pool:
             under_way = {

@@ -168,7 +168,7 @@ def follow(recipe: Recipe) -> ScoreLines:
         )
     direction = load_direction(recipe.direction)
     engine = prepare_engine(loaded, direction, recipe.scoring, Silent(), recipe.step)
-    return lines_by_model(loaded, engine, recipe.scoring.batch_tokens)
+    return lines_by_model(loaded, engine, recipe.scoring)
 
 
 @contextmanager
