@@ -374,7 +374,7 @@ def test_many_short_rows_are_accounted_for(
         chance = random.Random(0)
         return {e.row: ExampleScore(e.row, chance.gauss(0, 1), 1.0, None) for e in examples}
 
-    def short(*others: Any, row: int, **options: Any) -> TokenizedExample:
+    def short(*others: Any, row: int = 0, **options: Any) -> TokenizedExample:
         return TokenizedExample(row, (1, 2), (False, True), False)
 
     monkeypatch.setattr("gradshield.scoring.lines.score_examples", drawn)

@@ -85,7 +85,7 @@ def test_both_sides_of_a_preference_are_shown(
     outcome = gradshield("check", "-m", model_folder, "--data", data, "--show-text")
     assert "format: preference (2 rows, first line 1), alpaca (1 row" in outcome.out
     assert "2 can be scored, 1 cannot" in outcome.out
-    assert "The file mixes 2 preference rows and 1 plain rows" in outcome.out
+    assert "The file mixes preference rows (2) and plain rows (1)" in outcome.out
     chosen, rejected = outcome.out.split("Mask  row 0, ")[1:]
     assert chosen.startswith("chosen answer, ")
     assert "assistant\n⟦The Loire.<|im_end|>⟧" in chosen

@@ -152,8 +152,16 @@ def test_what_cannot_be_used_is_one_line(
     outcome = call_filter(name, model_folder, tmp_path / "run", *options)
     assert outcome.code == 1
     assert words in outcome.err
-    assert outcome.err.count("\n") == 1
+    said = [line for line in outcome.err.splitlines() if not line.startswith("Fetching ")]
+    assert len(said) == 1
     assert not (tmp_path / "run").exists()
+
+
+def test_a_pattern_without_quotes_gets_a_hint(shards: Path, tmp_path: Path) -> None:
+    outcome = gradshield("filter", *sorted(shards.iterdir()), "--out", tmp_path / "run")
+    assert outcome.code == 1
+    assert "A pattern of files goes in quotes." in outcome.err
+    assert outcome.err.count("\n") == 1
 
 
 @pytest.fixture

@@ -27,7 +27,7 @@ def test_preferences_are_found_out_and_filtered(model_folder: Path, tmp_path: Pa
     said = " ".join(outcome.err.split())
     assert "format: preference (8 rows, first line 1)" in said
     assert "FIHS is that of the IPO loss (beta 0.2)" in said
-    assert "The file mixes 8 preference rows and 1 plain rows" in said
+    assert "The file mixes preference rows (8) and plain rows (1)" in said
     written = [(run / f"{name}.jsonl").read_bytes() for name in ("kept", "removed", "rejected")]
     assert sorted(b"".join(written).splitlines()) == sorted(data.read_bytes().splitlines())
     assert "the IPO loss (beta 0.2)" in (run / "summary.md").read_text(encoding="utf-8")

@@ -5,8 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+import transformers
 from hypothesis import given
 from hypothesis import strategies as st
+from packaging.version import Version
 
 from gradshield.data import ChatTemplate, Rejection, tokenize_conversation
 from gradshield.data.generation_marks import choose_marked, has_generation_marks
@@ -116,6 +118,10 @@ def library_mask(tokenizer: Any, contents: list[str]) -> tuple[list[int], list[i
     return list(encoded["input_ids"]), list(encoded["assistant_masks"])
 
 
+@pytest.mark.skipif(
+    Version(transformers.__version__) < Version("5.24"),
+    reason="the mask of earlier versions loses what follows a token that lies across a boundary",
+)
 @pytest.mark.parametrize("template", [WITH_END, WITHOUT_END, TWO_MARKS])
 @given(
     contents=st.lists(

@@ -231,6 +231,7 @@ def test_the_rarer_kind_is_rejected(
     assert reasons(data) == rejected
     assert len(data.notes) == 1
     assert data.notes[0].startswith("The file mixes ")
+    assert "each row is read by its own format" not in data.format_statement
 
 
 def test_a_format_that_is_asked_for_decides_the_kind(tmp_path: Path) -> None:

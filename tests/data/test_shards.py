@@ -62,6 +62,14 @@ def test_a_folder_stands_for_its_data_files(tmp_path: Path) -> None:
     data, others = files_of_folder(tmp_path)
     assert [path.name for path in data] == ["a.jsonl", "b.jsonl"]
     assert [path.name for path in others] == ["README.md"]
+    made(tmp_path, "infos.json", content=b'{\n "a": 1\n}\n')
+    assert [path.name for path in files_of_folder(tmp_path)[1]] == ["README.md", "infos.json"]
+    # Among .json files one that cannot be read is no description: rows would be lost.
+    broken = made(tmp_path, "i/a.json", "i/b.json", content=b"7")
+    made(tmp_path, "i/c.json", content=b"[1]")
+    data, _ = files_of_folder(broken[0].parent)
+    with pytest.raises(DataError, match=r"i/a.json: the file is of no kind"):
+        common_container(data, "i")
     with pytest.raises(DataError, match=r"no data file in this folder.*save_to_disk"):
         files_of_folder(made(tmp_path, "e/README.md")[0].parent)
     made(tmp_path, "f/g/h.jsonl")

@@ -78,6 +78,17 @@ def test_files_of_one_name_in_several_folders_are_told_apart(tmp_path: Path) -> 
     assert (target / "b" / "train.jsonl").read_bytes() == line(2)
 
 
+def test_names_that_differ_in_capitals_of_the_ending_stay_apart(tmp_path: Path) -> None:
+    for name, number in (("a.jsonl", 1), ("a.JSONL", 0)):
+        (tmp_path / name).write_bytes(line(number))
+    source = open_source(f"{tmp_path}/a.*")
+    target = source.write_subset([0, 1], tmp_path / "run", "kept")
+    assert (target / "a.JSONL").read_bytes() == line(0)
+    assert (target / "a.jsonl").read_bytes() == line(1)
+    names = [part.name for part in source.parts([0, 1], "annotated", ".parquet")]
+    assert names == ["annotated/a.JSONL.parquet", "annotated/a.jsonl.parquet"]
+
+
 def test_identity_is_that_of_content_names_and_order(tmp_path: Path) -> None:
     folder = shards(tmp_path / "data", a=[0], b=[1])
     before = open_source(folder).sha256()

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import json
 import re
+from functools import cache
 from importlib.resources import files
 from typing import Any
 
 import pytest
-from hypothesis import given
+import transformers
+from hypothesis import given, settings
 from hypothesis import strategies as st
+from packaging.version import Version
 from transformers import PreTrainedTokenizerFast
 
 from gradshield.data import (
@@ -126,7 +129,11 @@ PRINTED = '<tool_call>\n{"name": "weather", "arguments": {"city": "Oslo"}}\n</to
         ),
         (
             REASONS,
-            [calling(OSLO, reasoning_content="Ask."), RESULT, {**ANSWER, "reasoning": "4 C."}],
+            [
+                calling(OSLO, reasoning_content="Ask."),
+                RESULT,
+                {**ANSWER, "reasoning_content": "4 C."},
+            ],
             ["<|think|>Ask.<|/think|>" + PRINTED, "<|think|>4 C.<|/think|>4 degrees.<|end|>"],
         ),
     ],
@@ -196,6 +203,9 @@ def test_what_the_template_does_not_print_is_named() -> None:
     assert render(HERMES, tools).left_out == ()
     unprinted = "tools declared that the chat template does not print"
     assert render(HERMES.removeprefix(TOOLS), tools).left_out == (unprinted,)
+    insists = "messages[0].content == 'Weather?' and not tools"
+    insists = f"{{% if {insists} %}}{{{{ raise_exception('no tools') }}}}{{% endif %}}"
+    assert render(insists + HERMES, tools).left_out == ()
     no_text = HERMES.replace(
         "{{ m.content or '' }}", "{% if not m.tool_calls %}{{ m.content }}{% endif %}"
     )
@@ -224,6 +234,10 @@ def test_nothing_in_a_row_moves_a_boundary(city: str, result: str, answer: str) 
 
 # Published templates, each with a version in which the makers of TRL marked what is generated: an
 # independent answer to the same question.
+needs_nulls_left_out = pytest.mark.skipif(
+    Version(transformers.__version__) < Version("5.24"),
+    reason="earlier versions hand null contents to the template, which this one fails on",
+)
 MARKED_FAMILIES = [
     "qwen2_5",
     "qwen3",
@@ -231,14 +245,18 @@ MARKED_FAMILIES = [
     "qwen3_5_think",
     "lfm2_v2",
     "glm4moe",
-    "gptoss",
+    pytest.param("gptoss", marks=needs_nulls_left_out),
     "nemotron_3_nano",
 ]
 CALL_ONLY = ["llama3_1", "llama3_2", "gemma4"]
 
 
+@cache
 def published(name: str) -> PreTrainedTokenizerFast:
-    text = files("trl").joinpath("chat_templates", f"{name}.jinja").read_text(encoding="utf-8")
+    file = files("trl").joinpath("chat_templates", f"{name}.jinja")
+    if not file.is_file():
+        pytest.skip(f"this version of TRL has no template {name}")
+    text = file.read_text(encoding="utf-8")
     tokens = dict.fromkeys(re.findall(r"<\|[a-z_]+\|>", text))
     return tiny.byte_level_tokenizer(text, extra_tokens=tuple(tokens))
 
@@ -248,22 +266,54 @@ def spans(tokenizer: PreTrainedTokenizerFast, of: Conversation) -> list[str]:
     return [rendered.text[start:end] for start, end in rendered.responses]
 
 
-@pytest.mark.parametrize("name", MARKED_FAMILIES)
-def test_published_templates_agree_with_their_marked_versions(name: str) -> None:
-    of = conversation(calling(call(city='Oslo "x"', days=3)), RESULT, ANSWER, tools=DECLARED)
-    own, marked = spans(published(name), of), spans(published(f"{name}_training"), of)
-    assert len(own) == len(marked) == 2
+def check_agreement(own: list[str], marked: list[str]) -> None:
+    """What is found is in what is marked, and the rest of that is no text of the row."""
+    assert len(own) == len(marked)
     for mine, theirs in zip(own, marked, strict=True):
         # Theirs may have a header that the generation prompt gives, empty reasoning, the line feed
         # after the end of turn, or the token that opens the next turn.
         core = mine.strip().removeprefix("</think>").strip()
         assert core in theirs
-        rest = theirs.replace(core, "")
+        rest = theirs.replace(core, "", 1)
         assert re.fullmatch(
             r"\s*(<\|start\|>assistant)?(<\|channel\|>final<\|message\|>)?"
-            r"(<think>\s*(</think>)?)?(</think>)?\s*(<\|user\|>)?\s*",
+            r"(<think>\s*(</think>)?)?(</think>)?\s*(<\|(user|observation)\|>)?(<\|end\|>)?\s*",
             rest,
         )
+
+
+@pytest.mark.parametrize("name", MARKED_FAMILIES)
+def test_published_templates_agree_with_their_marked_versions(name: str) -> None:
+    of = conversation(calling(call(city='Oslo "x"', days=3)), RESULT, ANSWER, tools=DECLARED)
+    own, marked = spans(published(name), of), spans(published(f"{name}_training"), of)
+    assert len(own) == 2
+    check_agreement(own, marked)
+
+
+# No letter of any header, so that it is plain what is left of a marked text.
+short = st.text(st.sampled_from('qzé "{'), min_size=1, max_size=5).filter(str.strip)
+reasons = st.one_of(st.none(), short)
+
+
+@st.composite
+def exchanges(draw: st.DrawFn) -> Conversation:
+    """One to three questions, each answered after up to two calls, with reasoning or without."""
+    turns: list[dict[str, Any]] = []
+    for number in range(draw(st.integers(1, 3))):
+        turns += [{"role": "user", "content": draw(short)}] if number else []
+        for _ in range(draw(st.integers(0, 2))):
+            made = call(city=draw(short), days=draw(st.integers(0, 9)))
+            content, thought = draw(reasons), draw(reasons)
+            turns += [calling(made, content=content, reasoning_content=thought), RESULT]
+        turns.append({**ANSWER, "content": draw(short), "reasoning_content": draw(reasons)})
+    return conversation(*turns, tools=DECLARED)
+
+
+@pytest.mark.parametrize("name", ["lfm2_v2", "glm4moe", "nemotron_3_nano"])
+@settings(max_examples=12)
+@given(of=exchanges())
+def test_they_agree_on_long_conversations(name: str, of: Conversation) -> None:
+    check_agreement(spans(published(name), of), spans(published(f"{name}_training"), of))
 
 
 @pytest.mark.parametrize("name", CALL_ONLY)

@@ -5,7 +5,7 @@ from itertools import pairwise
 from gradshield.data import TokenizedPair
 from gradshield.probes.harmless_pairs import HarmlessPair, harmless_pairs
 from gradshield.probes.prompt_sets import load_prompts
-from gradshield.probes.wordings import FRIENDLY_OPENINGS, REFUSALS
+from gradshield.probes.wordings import COMPLIANT_OPENINGS, FRIENDLY_OPENINGS, REFUSALS
 from tests.tiny_models import chat_tokenizer
 
 PAIRS = harmless_pairs(chat_tokenizer())
@@ -70,10 +70,17 @@ def test_refusals_and_answers_are_where_they_do_no_harm() -> None:
         assert question in harmful
         assert {chosen, rejected} <= set(REFUSALS["validation"])
     scary = {one.text: one.answer for one in load_prompts("harmless_but_scary", "validation")}
+    refused = of_kind("refused")
+    assert len(refused) == len(of_kind("refusal")) > 0
+    for question, chosen, rejected in refused:
+        assert question in harmful
+        assert chosen in REFUSALS["validation"]
+        assert rejected in COMPLIANT_OPENINGS
     answered = of_kind("answered_scary")
-    assert answered
+    assert 0 < sum(chosen == scary[question] for question, chosen, _ in answered) < len(answered)
     for question, chosen, rejected in answered:
-        assert chosen == scary[question]
+        opening = chosen.removesuffix(scary[question] or "?")
+        assert opening in {"", *FRIENDLY_OPENINGS["validation"]}
         assert rejected in REFUSALS["validation"]
 
 

@@ -114,10 +114,13 @@ def test_one_file_becomes_many_and_one_again(data: Path, tmp_path: Path) -> None
     single.write_bytes(b"".join(map(line, range(5))))
     folder = run_of(single, tmp_path)
     apply(settings(single, shards=2), folder)
+    # What somebody else put there stays.
+    (folder.path / "kept.mine.txt").write_text("mine")
     assert [path.name for path in folder.written("kept")] == ["kept"]
     apply(settings(single), folder)
     assert [path.name for path in folder.written("kept")] == ["kept.jsonl"]
     assert folder.output("kept", ".jsonl").read_bytes() == line(0) + line(3)
+    assert (folder.path / "kept.mine.txt").read_text() == "mine"
 
 
 @pytest.mark.parametrize("action", ["annotate", "downweight"])
@@ -140,10 +143,10 @@ def test_annotated_rows_stay_in_their_files(data: Path, tmp_path: Path, action: 
 
 def test_tables_of_other_columns_are_annotated_each_for_itself(tmp_path: Path) -> None:
     (tmp_path / "data").mkdir()
+    longer = pa.table({"text": ["2", "3", "4"], "n": [2, 3, 4]})
     pq.write_table(pa.table({"text": ["0", "1"]}), tmp_path / "data" / "a.parquet")
-    pq.write_table(
-        pa.table({"text": ["2", "3", "4"], "n": [2, 3, 4]}), tmp_path / "data" / "b.parquet"
-    )
+    pq.write_table(longer, tmp_path / "data" / "b.parquet")
+    pq.write_table(longer.slice(0, 0), tmp_path / "data" / "c.parquet")
     folder = run_of(tmp_path / "data", tmp_path)
     apply(settings(tmp_path / "data", action="annotate"), folder)
     found = pq.ParquetFile(folder.path / "annotated" / "b.parquet").read()
@@ -153,8 +156,11 @@ def test_tables_of_other_columns_are_annotated_each_for_itself(tmp_path: Path) -
         FIHS: SCORES[2:],
         DECISION: ["rejected", "kept", "removed"],
     }
+    assert pq.ParquetFile(folder.path / "annotated" / "c.parquet").read().num_rows == 0
+    before = contents(folder.path)
     with pytest.raises(UserError, match="leave out --shards"):
         apply(settings(tmp_path / "data", action="annotate", shards=1), folder)
+    assert contents(folder.path) == before
 
 
 def test_arrow_files_are_annotated_as_parquet(tmp_path: Path) -> None:

@@ -129,7 +129,10 @@ def app() -> None:
         outcome = typer_app(sys.argv[1:] or ["--help"], standalone_mode=False)
     except TyperException as mistyped:
         # By itself Typer exits with 2 here, which means rejected rows with us.
-        _exit(f"Error: {mistyped.format_message()} See gradshield COMMAND --help.", 1)
+        text = mistyped.format_message()
+        # The shell has made many names of a pattern.
+        quotes = " A pattern of files goes in quotes." if "unexpected extra" in text else ""
+        _exit(f"Error: {text}{quotes} See gradshield COMMAND --help.", 1)
         sys.exit(1)
     sys.exit(outcome if isinstance(outcome, int) else 0)
 

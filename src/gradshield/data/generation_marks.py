@@ -50,18 +50,23 @@ def generation_spans(
     # Typed as text, although it gives lists.
     render: Any = chat_template_utils.render_jinja_template
     template = tokenizer.get_chat_template(None, tools)
-    # As `apply_chat_template` hands turns over: some versions leave null fields to the caller.
-    given = [{key: item for key, item in turn.items() if item is not None} for turn in turns]
-    rendered, spans = render(
-        conversations=[given],
-        tools=tools,
-        chat_template=template,
-        return_assistant_tokens_mask=True,
-        **tokenizer.special_tokens_map,
-    )
-    if list(rendered) != [text]:
-        return []
-    return sorted((start, end) for start, end in spans[0] if start < end)
+    # `apply_chat_template` leaves null fields out, but not in every version.
+    filled = [{key: item for key, item in turn.items() if item is not None} for turn in turns]
+    for given in (filled, turns):
+        try:
+            rendered, spans = render(
+                conversations=[given],
+                tools=tools,
+                chat_template=template,
+                return_assistant_tokens_mask=True,
+                **tokenizer.special_tokens_map,
+            )
+        # The template is a program, and one of the two is not what it was given before.
+        except Exception:
+            continue
+        if list(rendered) == [text]:
+            return sorted((start, end) for start, end in spans[0] if start < end)
+    return []
 
 
 def choose_marked(

@@ -235,8 +235,10 @@ def _without_space(text: str) -> str:
 
 def not_understood(conversation: Conversation, turn: int, what: str) -> Rejection:
     """The rejection of a row whose response at `turn` cannot be told from its prompt."""
+    calls = conversation.messages[turn].tool_calls
+    printed = "tool calls in the turn that makes them" if calls else "answers as they are"
     return Rejection(
         "template_not_understood",
         f"in the chat template's output, {conversation.name_turn(turn)} {what}, so its tokens "
-        "cannot be told from the prompt's; use a template that prints answers as they are",
+        f"cannot be told from the prompt's; use a template that prints {printed}",
     )

@@ -39,13 +39,13 @@ def open_source(
     Raises:
         DataError: There is no such input, it is of no known kind or of several, or has no rows.
     """
-    name = str(name)
-    path = Path(name)
-    exists = path.exists()
-    if not exists and not is_pattern(name) and hub_name(name) is not None:
+    name, path = str(name), Path(name)
+    if is_on_hub(name):
         return _single(name, _fetched(name, split, subset, data_revision), None)
+    if not path.exists() and not is_pattern(name) and hub_name(name) is not None:
+        raise DataError(f"{name}: no such file or folder; if the hub is meant, name hub:{name}")
     _refuse_hub_options(name, subset, data_revision)
-    if not exists and is_pattern(name):
+    if not path.exists() and is_pattern(name):
         files, others = files_of_pattern(name), list[Path]()
         root = Path(os.path.commonpath([file.parent for file in files]))
     elif path.is_dir() and not is_saved_dataset(path):
@@ -61,11 +61,15 @@ def open_source(
     return _sharded(name, files, others, root)
 
 
+def is_on_hub(name: str) -> bool:
+    """Whether a name is looked for on the hub; not if it may be a mistyped path."""
+    on_hub = None if Path(name).exists() or is_pattern(name) else hub_name(name)
+    return on_hub is not None and (on_hub != name or not Path(name).parent.is_dir())
+
+
 def _fetched(name: str, split: str | None, subset: str | None, revision: str | None) -> Path:
-    """The file that a data set of the hub is fetched to; no mistyped path is looked for there."""
+    """The file that a data set of the hub is fetched to."""
     on_hub = str(hub_name(name))
-    if on_hub == name and Path(name).parent.is_dir():
-        raise DataError(f"{name}: no such file or folder; if the hub is meant, name hub:{name}")
     try:
         return fetch(on_hub, split=split, subset=subset, revision=revision)
     except DataError as error:

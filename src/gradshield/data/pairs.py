@@ -167,9 +167,9 @@ class Kinds:
             return ()
         fewer = "plain" if self.mostly_preferences else "preference"
         return (
-            f"The file mixes {self.preferences} preference rows and {self.plain} plain rows, whose "
-            f"scores are of different losses: the {fewer} rows are rejected. Put them into a file "
-            "of their own.",
+            f"The file mixes preference rows ({self.preferences}) and plain rows ({self.plain}), "
+            f"whose scores are of different losses: the {fewer} rows are rejected. Put them into "
+            "a file of their own.",
         )
 
 

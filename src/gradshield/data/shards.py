@@ -31,7 +31,9 @@ def files_of_pattern(pattern: str) -> list[Path]:
 
 
 def files_of_folder(folder: Path) -> tuple[list[Path], list[Path]]:
-    """The data files in a folder, not in those below it, and its other files; no hidden ones.
+    """The data files in a folder, not in those below it, and its other files.
+
+    Names that begin with a point or a low line are passed over.
 
     Raises:
         DataError: There is no data file.
@@ -39,6 +41,9 @@ def files_of_folder(folder: Path) -> tuple[list[Path], list[Path]]:
     seen = [path for path in folder.iterdir() if not path.name.startswith((".", "_"))]
     files = natural_order(path for path in seen if path.is_file())
     data = [path for path in files if _has_known_suffix(path)]
+    if any(path.suffix != ".json" for path in data):
+        # Descriptions of a data set, such as dataset_infos.json, stand beside its rows.
+        data = [path for path in data if find_container(path) or not path.stat().st_size]
     if not data:
         inner = " or, for those in its folders, a pattern such as " + repr(f"{folder}/**/*.jsonl")
         raise DataError(

@@ -81,8 +81,9 @@ class DataSource:
         """SHA-256 over the content of all files, and over their names where they are several."""
         if not self.is_sharded:
             path = self.files[0]
-            named = getattr(self.container, "split", None)
-            return sha256_of(path if named is None else path / named)
+            if isinstance(self.container, DatasetsFolderContainer) and self.container.split:
+                path = path / self.container.split
+            return sha256_of(path)
         listing = [f"{self.label(path)} {sha256_of(path)}" for path in self.files]
         return hashlib.sha256("\n".join(listing).encode("utf-8", "surrogateescape")).hexdigest()
 
@@ -111,11 +112,11 @@ class DataSource:
             ]
         if not self.is_sharded:
             return [Part(name + suffix, rows, [(self.files[0], rows)])]
-        found = dict(self._by_file(rows))
-        ending = len(self.container.suffix)
         return [
-            Part(f"{name}/{self.label(path)[:-ending]}{suffix}", [*own], [(path, local)])
-            for path, (own, local) in found.items()
+            Part(f"{name}/{label}", own, [(path, local)])
+            for label, (path, (own, local)) in zip(
+                self._labels(suffix), self._by_file(rows), strict=True
+            )
         ]
 
     def write_subset(
@@ -140,6 +141,29 @@ class DataSource:
         return write_parts(
             self.parts(rows, name, self.container.suffix, shards), folder, self._write
         )
+
+    def check_layout(self, shards: int | None) -> None:
+        """Find out, before anything is written, whether rows of all files can stand in one.
+
+        Raises:
+            DataError: `shards` asks for that, and the files have different columns.
+        """
+        if shards is None or not self.is_sharded:
+            return
+        none: list[int] = []
+        with TemporaryDirectory(prefix="gradshield-") as scratch:
+            self._write(
+                Part("", none, [(path, none) for path in self.files]), Path(scratch) / "all"
+            )
+
+    def _labels(self, suffix: str) -> list[str]:
+        """The files' labels with another ending, or with their own."""
+        labels = [self.label(path) for path in self.files]
+        if suffix == self.container.suffix:
+            return labels
+        other = [label[: -len(self.container.suffix)] + suffix for label in labels]
+        # Of names that differ in capitals of the ending only, both would be one.
+        return other if len(set(other)) == len(other) else [label + suffix for label in labels]
 
     def _by_file(
         self, rows: Sequence[int]

@@ -1,8 +1,9 @@
 """Harmless preference rows, by kind: what a preference data set may hold without harm.
 
 All are made of the packaged prompts of the split `validation`, their written answers, friendly
-openings and refusals, none of which shapes the direction. They are the reference that thresholds
-of preference data are calibrated on: plain rows are no null for a difference of two answers.
+openings and refusals, none of which shapes the direction; only the rejected side of `refused` has
+openings that do. They are the reference that thresholds of preference data are calibrated on: plain
+rows are no null for a difference of two answers.
 """
 
 from __future__ import annotations
@@ -16,12 +17,12 @@ from gradshield.data.pairs import TokenizedPair
 from gradshield.models.prompts import answered_prompt
 from gradshield.probes.harmless_rows import worded, written_answer
 from gradshield.probes.prompt_sets import load_prompts, spread
-from gradshield.probes.wordings import FRIENDLY_OPENINGS, REFUSALS
+from gradshield.probes.wordings import COMPLIANT_OPENINGS, FRIENDLY_OPENINGS, REFUSALS
 
 ANSWER_PAIRS = 60
-"""Of each order of a right answer and one that answers another prompt."""
+"""A right answer and one that answers another prompt, in either order."""
 OPENING_PAIRS = 24
-REFUSAL_PAIRS = 16
+REFUSAL_PAIRS = 24
 
 
 @dataclass(frozen=True)
@@ -30,8 +31,9 @@ class HarmlessPair:
 
     Its kind is `right_answer` or `other_answer` (an ordinary prompt's own answer is chosen, or
     another's), `friendly_opening` or `no_opening` (the same answer with one, or without, is
-    chosen), `refusal` (one refusal of a harmful prompt before another) or `answered_scary` (a
-    prompt that only sounds harmful, whose answer is chosen before a refusal).
+    chosen), `refusal` (one refusal of a harmful prompt before another), `refused` (a refusal before
+    the beginning of an answer: safety data as it should be) or `answered_scary` (a prompt that
+    only sounds harmful, whose answer is chosen before a refusal: what mends over-refusal).
     """
 
     kind: str
@@ -52,10 +54,24 @@ def harmless_pairs(tokenizer: PreTrainedTokenizerBase) -> list[HarmlessPair]:
     ]
 
 
-def _texts() -> Iterator[tuple[str, str, str, str]]:
-    """Kind, prompt, chosen and rejected answer of every row."""
+Texts = Iterator[tuple[str, str, str, str]]
+"""Kind, prompt, chosen and rejected answer."""
+
+
+def _texts() -> Texts:
+    yield from _ordinary_pairs()
+    yield from _refusal_pairs()
+    refusals, openings = REFUSALS["validation"], FRIENDLY_OPENINGS["validation"]
+    scary = load_prompts("harmless_but_scary", "validation")
+    for place, (refusal, prompt) in enumerate(worded(scary, len(scary), refusals)):
+        opening = openings[place // 2 % len(openings)] if place % 2 else ""
+        yield "answered_scary", prompt.text, opening + written_answer(prompt), refusal
+
+
+def _ordinary_pairs() -> Texts:
+    """Both orders of a kind take turns: which of two harmless answers is chosen is no matter."""
     ordinary = load_prompts("ordinary", "validation")
-    plain = spread(ordinary, 2 * ANSWER_PAIRS)
+    plain = spread(ordinary, ANSWER_PAIRS)
     for place, prompt in enumerate(plain):
         own, other = written_answer(prompt), written_answer(plain[place - 1])
         if place % 2:
@@ -69,16 +85,15 @@ def _texts() -> Iterator[tuple[str, str, str, str]]:
             yield "no_opening", prompt.text, answer, opening + answer
         else:
             yield "friendly_opening", prompt.text, opening + answer, answer
-    refusals = REFUSALS["validation"]
+
+
+def _refusal_pairs() -> Texts:
     harmful = load_prompts("harmful", "validation")
+    refusals = REFUSALS["validation"]
     for place, (refusal, prompt) in enumerate(worded(harmful, REFUSAL_PAIRS, refusals)):
-        # Another step through the wordings, so that no refusal is compared with itself.
-        yield (
-            "refusal",
-            prompt.text,
-            refusal,
-            refusals[(refusals.index(refusal) + 1 + place % 3) % len(refusals)],
-        )
-    scary = load_prompts("harmless_but_scary", "validation")
-    for refusal, prompt in worded(scary, len(scary), refusals):
-        yield "answered_scary", prompt.text, written_answer(prompt), refusal
+        # One to three wordings further on, so that no refusal is compared with itself.
+        step = 1 + place % 3
+        other = refusals[(refusals.index(refusal) + step) % len(refusals)]
+        yield "refusal", prompt.text, refusal, other
+    for place, (refusal, prompt) in enumerate(worded(harmful, REFUSAL_PAIRS, refusals)):
+        yield "refused", prompt.text, refusal, COMPLIANT_OPENINGS[place % len(COMPLIANT_OPENINGS)]

@@ -131,7 +131,9 @@ def write_annotated(
 def _write_table(
     source: DataSource, columns: Mapping[str, Sequence[Any]], part: Part, target: Path
 ) -> None:
-    tables = [_read_table(source, path).take(pa.array(rows)) for path, rows in part.pieces]
+    tables = [
+        _read_table(source, path).take(pa.array(rows, pa.int64())) for path, rows in part.pieces
+    ]
     table = joined_table(tables, [path for path, _ in part.pieces])
     for name, values in columns.items():
         own = [values[row] for row in part.rows]

@@ -68,7 +68,8 @@ def check_input(config: RunConfig, folder: RunFolder) -> DataSource:
     """Find the input of a run, as it was scored and free for the action's columns.
 
     Raises:
-        UserError: It is gone, has changed, or has a key that the action would write.
+        UserError: It is gone, has changed, has a key that the action would write, or cannot be
+            divided into so many files.
     """
     source = reopen_input(config, folder)
     provenance = json.loads(folder.provenance.read_text(encoding="utf-8"))
@@ -78,6 +79,7 @@ def check_input(config: RunConfig, folder: RunFolder) -> DataSource:
             "--force."
         )
     check_columns(source, config.action)
+    source.check_layout(config.shards)
     return source
 
 

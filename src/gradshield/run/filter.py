@@ -32,10 +32,12 @@ def filter_data(
         RowsRejected: Rows were rejected under `on_reject: fail`.
     """
     # Before the scoring, which can take hours.
-    check_columns(open_input(config), config.action)
+    source = open_input(config, progress)
+    check_columns(source, config.action)
+    source.check_layout(config.shards)
     if config.search is not None:
         check_search(config.search)
-    score(config, folder, progress, force=force, executor=executor)
+    score(config, folder, progress, force=force, source=source, executor=executor)
     threshold(folder, config.threshold)
     if config.search is not None:
         search(config, folder, progress)

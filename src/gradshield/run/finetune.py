@@ -65,7 +65,8 @@ def finetune_data(
             loss is not finite.
     """
     require_trl()
-    source = open_input(config)  # unusable data is to be known before the model is loaded
+    # Unusable data is to be known before the model is loaded.
+    source = open_input(config, progress)
     check_apart(source, out)
     _check_loadable(config, training, merge)
     _check_ours(out, RECORD)

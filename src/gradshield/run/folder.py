@@ -15,6 +15,7 @@ from typing import Any
 import yaml
 
 from gradshield.config import RunConfig
+from gradshield.data import CONTAINERS
 from gradshield.errors import UserError
 from gradshield.files import write_text
 
@@ -96,8 +97,8 @@ class RunFolder:
 
     def written(self, name: str) -> list[Path]:
         """What there is of an output, a file or a folder of shards, in whatever container."""
-        forms = (name, f"{name}.*", f"{name}_rows")
-        return [path for form in forms for path in sorted(self.path.glob(form))]
+        endings = ("", "_rows", *sorted({container.suffix for container in CONTAINERS} - {""}))
+        return [path for path in (self.output(name, end) for end in endings) if path.exists()]
 
     def keep_only(self, name: str, wanted: Path | None) -> None:
         """Delete what there is of an output in other forms than the one that was written last."""

@@ -26,8 +26,8 @@ def read_whole(
         progress.say(f"Profile {profile.name}: loss on {profile.carries_loss}.")
     if data.truncated:
         progress.say(
-            f"{data.truncated} rows are longer than {config.data.max_length} tokens and are cut as "
-            f"in the training: {profile.cuts}."
+            f"{data.truncated} rows are longer than {config.data.max_length} tokens. What becomes "
+            f"of such a row: {profile.cuts}."
         )
     return data
 

@@ -49,6 +49,7 @@ def score(
     progress: Progress,
     *,
     force: bool = False,
+    source: DataSource | None = None,
     executor: Executor = LOCAL,
     shard: Shard = WHOLE,
 ) -> None:
@@ -59,6 +60,7 @@ def score(
         folder: The run folder; several shards may share one.
         progress: Told of what goes on.
         force: Start over where the folder holds a run of other inputs.
+        source: The input, where it has been opened already.
         executor: Where and how rows are scored; the scores do not depend on it, but for a served
             model's, which has the direction in low rank.
         shard: The share of the rows to score; `merge` makes a whole run of all of them.
@@ -69,7 +71,9 @@ def score(
     executor.check()
     if force and not shard.is_whole:
         raise UserError("--force would delete what other shards wrote: name another --out.")
-    run = prepare(config, folder, progress, force=force, executor=executor, shard=shard)
+    # Unusable data is to be known before the model is loaded.
+    source = source or open_input(config, progress)
+    run = prepare(config, folder, progress, source, force=force, executor=executor, shard=shard)
     parts = cut_into_parts(run.rows.total, folder.scores.resolve(), run.fingerprint)
     mine = shard.of(parts)
     if not shard.is_whole:
@@ -94,7 +98,7 @@ def measure(
     Raises:
         UserError: The data, the model or the folder cannot be used.
     """
-    run = prepare(config, folder, progress, force=force)
+    run = prepare(config, folder, progress, open_input(config, progress), force=force)
     if not (folder.reference.is_file() and folder.engine.is_file()):
         _score_reference(config, run.work(config, folder, progress), folder, progress)
 
@@ -122,6 +126,7 @@ def prepare(
     config: RunConfig,
     folder: RunFolder,
     progress: Progress,
+    source: DataSource,
     *,
     force: bool = False,
     executor: Executor = LOCAL,
@@ -132,7 +137,8 @@ def prepare(
     Raises:
         UserError: The data, the model or the folder cannot be used.
     """
-    source = open_input(config)  # unusable data is to be known before the model is loaded
+    # Unusable data is to be known before the model is loaded.
+    source = source or open_input(config, progress)
     check_apart(source, folder.path)
     in_parts = executor.in_parts or not shard.is_whole
     if isinstance(executor, ServedExecutor):

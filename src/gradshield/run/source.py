@@ -7,16 +7,20 @@ from pathlib import Path
 
 from gradshield.config import RunConfig
 from gradshield.data import DataError, DataSource, open_source
+from gradshield.data.opening import is_on_hub
 from gradshield.errors import UserError
+from gradshield.progress import Progress
 from gradshield.run.folder import RunFolder
 
 
-def open_input(config: RunConfig) -> DataSource:
+def open_input(config: RunConfig, progress: Progress) -> DataSource:
     """The input that the configuration names.
 
     Raises:
         DataError: There is none, or it cannot be used.
     """
+    if is_on_hub(config.data_path):
+        progress.say(f"Fetching {config.data_path} from the hub, unless it is there already …")
     return open_source(config.data_path, **config.input.model_dump())
 
 

@@ -102,11 +102,19 @@ def test_a_comparison_by_hand() -> None:
         "highest": 2.0,
     }
     assert line["reference"]["rows"] == 100
+    # Two rules on all pairs, on as many flipped ones as 5 % would be (none), and on plain ones.
+    thresholds = line["thresholds"]
+    assert [one["flipped_found"] for one in thresholds] == [pytest.approx(2 / 3)] * 2 + [None] * 4
+    assert {one["harmless_lost"] for one in thresholds} == {0}
+    calibrated = thresholds[1]
+    # (1 - level) conformal quantile of 100: one of them, 4.9, may lie at or above it.
+    assert 4.8 < calibrated["threshold"] <= 4.9
     bars = study._bars(line)
     assert [(bar.value, bar.holds) for bar in bars] == [
         (pytest.approx(9 / 12), False),
         (pytest.approx(2 / 3), False),
         (pytest.approx(2 / 3), False),
         (pytest.approx(2 / 3), False),
+        (0.0, True),
         (0.0, True),
     ]

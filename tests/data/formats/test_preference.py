@@ -171,7 +171,6 @@ REJECTED: list[tuple[str, str, dict[str, Any]]] = [
         {**TEXTS, "chosen": [turn("assistant", "a"), ASKED, turn("assistant", "b")]},
     ),
     ("unsupported_content", "'chosen' must be a list", {**TEXTS, "chosen": 3}),
-    ("unsupported_content", "tools", {**TEXTS, "tools": [{"name": "calculator"}]}),
     ("unencodable_text", "surrogate", {**TEXTS, "chosen": "Yes \ud83d"}),
 ]
 

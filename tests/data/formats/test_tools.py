@@ -103,6 +103,11 @@ def test_tools_as_json_text_and_with_nulls_of_a_table() -> None:
     assert read_tools({"tools": [{"name": "a", "other": None}]}) == ({"name": "a"},)
 
 
+@pytest.mark.parametrize("functions", [["name"], "text", [{"x": 1}], 3])
+def test_a_column_that_happens_to_be_called_functions(functions: Any) -> None:
+    assert read_tools({"functions": functions}) == ()
+
+
 def test_nulls_are_taken_out_at_any_depth() -> None:
     value = {"a": None, "b": [None, {"c": None, "d": 0}], "e": ""}
     assert without_nulls(value) == {"b": [None, {"d": 0}], "e": ""}

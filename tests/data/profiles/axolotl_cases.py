@@ -9,6 +9,7 @@ from tests.data.profiles.cases import (
     LONG,
     ONE,
     SIX,
+    STRADDLING,
     SYSTEM,
     THOUGHTS,
     TOUCHING,
@@ -23,6 +24,15 @@ SHAREGPT_KEYS = {
 }
 ALPACA = {"instruction": "Name a river.", "input": "", "output": "The Loire."}
 WITH_INPUT = {"instruction": "Total:", "input": "40 EUR, 2 EUR", "output": "42 EUR"}
+
+SEGMENTS = {
+    "segments": [
+        {"label": False, "text": "<s>Name a river."},
+        {"label": True, "text": " The Loire.</s>"},
+        {"label": False, "text": "And?"},
+        {"label": True, "text": "Yes.</s>"},
+    ]
+}
 
 
 def _case(
@@ -73,6 +83,9 @@ _CHATS = [
     _chat("six turns, trimmed", "trims", SIX, file={"eot_tokens": ["<|end|>"]}),
     _chat("six turns", "plain", SIX),
     _chat("answers touch questions", "bare", TOUCHING),
+    _chat("a token is in question and answer", "bare", STRADDLING),
+    _chat("EOS a few tokens after the answer", "late_end", TWO),
+    _chat("EOS too far after the answer", "later_end", TWO),
     _chat("thinking is left out earlier", "thinking", THOUGHTS),
     _chat("train on inputs", "chatml_eos", SIX, file={"train_on_inputs": True}),
     _chat("users are trained", "chatml_eos", TWO, roles_to_train=["user"]),
@@ -216,18 +229,13 @@ _TYPES += [
     _case(
         "completion of a field", "plain", {"body": "The Loire."}, type="completion", field="body"
     ),
+    _case("input_output", "adds_bos", SEGMENTS, type="input_output"),
     _case(
-        "input_output",
+        "input_output on inputs",
         "adds_bos",
-        {
-            "segments": [
-                {"label": False, "text": "<s>Name a river."},
-                {"label": True, "text": " The Loire.</s>"},
-                {"label": False, "text": "And?"},
-                {"label": True, "text": "Yes.</s>"},
-            ]
-        },
+        SEGMENTS,
         type="input_output",
+        file={"train_on_inputs": True},
     ),
 ]
 

@@ -48,11 +48,13 @@ def tokenizer(name: str) -> PreTrainedTokenizerFast:
         "thinking": tiny.T5_THINKING,
         "bare": tiny.BARE,
         "marks": GENERATION_MARKS,
+        "late_end": tiny.CHATML.replace("<|im_end|>", "\n-<|im_end|>"),
+        "later_end": tiny.CHATML.replace("<|im_end|>", "\n - - - - <|im_end|>"),
     }
     made = tiny.byte_level_tokenizer(
         templates[name], adds_bos=name in ("own_bos", "adds_bos"), extra_tokens=EXTRA_TOKENS
     )
-    if name == "chatml_eos":
+    if name in ("chatml_eos", "late_end", "later_end"):
         made.eos_token = "<|im_end|>"
     return made
 
@@ -82,6 +84,7 @@ THOUGHTS = turns(
     "<think>\nx2\n</think>\n\n26",
 )
 TOUCHING = turns("Reply as file", ".json")
+STRADDLING = turns("Total: ", "42 EUR")
 LONG = turns("List the months, please, in order. " * 6, "January, February, March. " * 5)
 LONG_TWO = turns(
     "First question? " * 5, "First answer. " * 8, "Second? " * 4, "Second answer. " * 9

@@ -31,10 +31,11 @@ from gradshield.scoring.engines.base import Reduction, reduced
 from gradshield.scoring.reference import reference_pairs
 from gradshield.scoring.score import score_examples
 from gradshield.shield import GradShield
-from gradshield.threshold import decide
+from gradshield.threshold import DEFAULT_RULE, decide
 from gradshield.threshold.rule import FloatArray
 
 FLIPPED, RIGHT_WAY_ROUND, ANSWERED_SAFE, OF_EACH_TASK = 40, 25, 25, 15
+FEW_FLIPPED = 0.05
 MAX_LENGTH = 512
 EXACT = "dpo"
 """What `gradshield filter` scores preference rows by."""
@@ -162,14 +163,15 @@ def compare(
     """How well one score tells flipped pairs, and what its threshold does to each group."""
     values = np.array([SCORES[name](pair) for pair in scored])
     null = np.array([SCORES[name](pair) for pair in reference])
+    harmful = np.array([row.harmful for row in rows])
     threshold = decide(values, null).threshold
     groups: dict[str, list[float]] = {row.group: [] for row in rows}
     for row, value in zip(rows, values, strict=True):
         groups[row.group].append(value)
     return {
         "score": name,
-        **asdict(separation(values, [row.harmful for row in rows], threshold)),
-        "threshold": threshold if np.isfinite(threshold) else None,
+        **asdict(separation(values, harmful.tolist(), threshold)),
+        "thresholds": _thresholds(values, harmful, null),
         "reference": {"rows": len(null), **_quantiles(null)},
         "groups": {
             group: {
@@ -182,16 +184,49 @@ def compare(
     }
 
 
+def _thresholds(
+    values: FloatArray, harmful: np.ndarray[Any, np.dtype[np.bool_]], null: FloatArray
+) -> list[dict[str, Any]]:
+    """What two rules do to all pairs, to fewer flipped ones, and to harmless ones alone."""
+    few = round(FEW_FLIPPED * np.sum(~harmful) / (1 - FEW_FLIPPED))
+    some = np.isin(np.arange(len(values)), spread(np.flatnonzero(harmful).tolist(), few))
+    lines = []
+    for data, chosen in (
+        ("all pairs", harmful | ~harmful),
+        (f"{FEW_FLIPPED:.0%} flipped", some | ~harmful),
+        ("harmless pairs alone", ~harmful),
+    ):
+        for rule in (DEFAULT_RULE, "calibrated"):
+            limit = decide(values[chosen], null, rule=rule).threshold
+            found = values[chosen & harmful] >= limit
+            lines.append(
+                {
+                    "data": data,
+                    "rule": rule,
+                    "threshold": limit if np.isfinite(limit) else None,
+                    "harmless_lost": float((values[chosen & ~harmful] >= limit).mean()),
+                    "flipped_found": float(found.mean()) if found.size else None,
+                }
+            )
+    return lines
+
+
 def _quantiles(values: FloatArray) -> dict[str, float]:
     lowest, median, highest = np.quantile(values, (0, 0.5, 1))
     return {"lowest": float(lowest), "median": float(median), "highest": float(highest)}
 
 
 def _bars(exact: dict[str, Any]) -> list[Bar]:
+    alone = next(
+        line
+        for line in exact["thresholds"]
+        if line["rule"] == DEFAULT_RULE and line["data"] == "harmless pairs alone"
+    )
     return [
         Bar("AUROC of flipped against harmless pairs", exact["auroc"], ">=", 0.95),
         Bar("flipped pairs above all but 1 % of the harmless", exact["recall_at_1"], ">=", 0.75),
         Bar("flipped pairs above all but 5 % of the harmless", exact["recall_at_5"], ">=", 0.90),
         Bar("flipped pairs found by the threshold", 1 - exact["harmful_kept"], ">=", 0.90),
         Bar("harmless pairs lost by the threshold", exact["harmless_lost"], "<=", 0.05),
+        Bar("harmless pairs lost, harmless pairs alone", alone["harmless_lost"], "<=", 0.03),
     ]

@@ -8,6 +8,7 @@ from typing import Any
 
 from gradshield.data.conversation import Conversation
 from gradshield.data.formats.base import Format, missing_fields
+from gradshield.data.formats.preference import PreferenceFormat
 from gradshield.data.rows import SourceRow
 
 
@@ -43,7 +44,10 @@ class FormatDetection:
             groups.append(_group("no known format", self.unknown))
         if not groups:
             return "format: no row could be parsed"
-        mixed = "; each row is read by its own format" if len(self.counts) > 1 else ""
+        # Plain rows and preferences are of two kinds, of which one is rejected.
+        one_kind = PreferenceFormat.name not in self.counts
+        several = len(self.counts) > 1 and one_kind
+        mixed = "; each row is read by its own format" if several else ""
         return f"format: {', '.join(groups)}{mixed}"
 
     def to_conversation(self, value: dict[str, Any]) -> Conversation:

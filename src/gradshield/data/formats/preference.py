@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 from gradshield.data.conversation import Conversation, Message, Preference, Rejection
@@ -49,7 +50,7 @@ class PreferenceFormat:
                 or something in it cannot be scored.
         """
         prompt, chosen, rejected = _parts(value)
-        unsupervised = [Message(turn.role, turn.content, supervised=False) for turn in prompt]
+        unsupervised = [replace(turn, supervised=False) for turn in prompt]
         return Preference(
             *(
                 _whole(value, unsupervised, answer, side)

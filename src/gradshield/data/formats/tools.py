@@ -21,14 +21,22 @@ def read_tools(value: Mapping[str, Any]) -> tuple[dict[str, Any], ...]:
     tools = _parsed(value.get("tools")) or []
     if not isinstance(tools, list):
         raise Rejection("unsupported_content", "'tools' must be a list of objects")
-    functions = value.get("functions")
-    if not tools and isinstance(functions, list):
-        tools = [{"type": "function", "function": function} for function in functions]
+    if not tools:
+        tools = _older_tools(value.get("functions"))
     tools = [_parsed(tool) for tool in tools]
     for number, tool in enumerate(tools, start=1):
         if not isinstance(tool, dict):
             raise Rejection("unsupported_content", f"entry {number} of 'tools' is not an object")
     return tuple(without_nulls(tool) for tool in tools)
+
+
+def _older_tools(functions: Any) -> list[dict[str, Any]]:
+    """The older form; a column of that name may also be something else, which is not read."""
+    if not isinstance(functions, list):
+        return []
+    if not all(isinstance(function, dict) and "name" in function for function in functions):
+        return []
+    return [{"type": "function", "function": function} for function in functions]
 
 
 def read_turn_fields(turn: Mapping[str, Any], role: str, place: str) -> dict[str, Any]:

@@ -178,9 +178,7 @@ def needs_eos(tokenizer: PreTrainedTokenizerBase, who: str) -> int:
 
 def with_changes(tokenizer: PreTrainedTokenizerBase, **changes: str) -> PreTrainedTokenizerBase:
     """A copy of the tokenizer with another `chat_template` or `eos_token`, of the same tokens."""
-    changed = copy.copy(tokenizer)
-    # The copy shares what it does not replace, and these are kept in a dictionary.
-    changed._special_tokens_map = dict(tokenizer._special_tokens_map)
+    changed = copy.deepcopy(tokenizer)
     for name, value in changes.items():
         setattr(changed, name, value)
     return changed

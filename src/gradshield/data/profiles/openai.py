@@ -25,7 +25,7 @@ class OpenAIProfile(Profile):
 
     name: Literal["openai"] = "openai"
 
-    cuts: ClassVar[str] = "the first tokens are kept"
+    cuts: ClassVar[str] = "its first tokens are kept"
     averaging: ClassVar[str] = "not published"
     checked_with: ClassVar[str] = "the service's public guide; its tokens cannot be compared"
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 from gradshield.data.conversation import Conversation, Rejection, check_encodable
 from gradshield.data.errors import DataError
 from gradshield.data.formats.base import has
+from gradshield.data.generation_marks import has_generation_marks
 from gradshield.data.profiles.base import (
     LabelledTokens,
     Profile,
@@ -40,7 +41,7 @@ class TrlProfile(Profile):
     completion_only_loss: bool = True
     dataset_text_field: str = "text"
 
-    cuts: ClassVar[str] = "the first tokens are kept; a row is dropped if none of them carries loss"
+    cuts: ClassVar[str] = "its first tokens are kept; it is rejected if none of them carries loss"
     checked_with: ClassVar[str] = "TRL 1.16.0"
     usual_length: ClassVar[int] = 1024
 
@@ -180,8 +181,7 @@ class _Rows:
 
 def _with_marks(tokenizer: PreTrainedTokenizerBase) -> PreTrainedTokenizerBase:
     """The tokenizer with a template that marks what the assistant generates, as TRL makes one."""
-    template = str(tokenizer.get_chat_template())
-    if "{%- generation" in template or "{% generation" in template:
+    if has_generation_marks(str(tokenizer.get_chat_template())):
         return tokenizer
     try:
         from trl.chat_template_utils import get_training_chat_template

@@ -40,7 +40,7 @@ class UnslothProfile(Profile):
     response_part: str | None = None
     last_response_only: bool = False
 
-    cuts: ClassVar[str] = "the first tokens are kept"
+    cuts: ClassVar[str] = "its first tokens are kept"
     checked_with: ClassVar[str] = "unsloth_zoo 2026.10.9"
 
     @model_validator(mode="after")

@@ -94,7 +94,7 @@ class AxolotlProfile(Profile):
     field: str = "text"
     excess_length_strategy: Literal["drop", "truncate", "raise"] = "drop"
 
-    cuts: ClassVar[str] = "dropped; under excess_length_strategy: truncate, the first tokens stay"
+    cuts: ClassVar[str] = "it is rejected; excess_length_strategy: truncate keeps its first tokens"
     checked_with: ClassVar[str] = "axolotl 0.19.0"
     usual_length: ClassVar[int] = 512
 

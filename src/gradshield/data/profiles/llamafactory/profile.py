@@ -61,7 +61,7 @@ class LlamaFactoryProfile(Profile):
     enable_thinking: bool | None = True
     preserve_thinking: bool = False
 
-    cuts: ClassVar[str] = "the end of prompts and of answers, which share the room pair by pair"
+    cuts: ClassVar[str] = "its prompts and answers lose their ends, sharing the room pair by pair"
     checked_with: ClassVar[str] = "LLaMA-Factory 0.9.5"
 
     @field_validator("template")
