@@ -137,8 +137,6 @@ def prepare(
     Raises:
         UserError: The data, the model or the folder cannot be used.
     """
-    # Unusable data is to be known before the model is loaded.
-    source = source or open_input(config, progress)
     check_apart(source, folder.path)
     in_parts = executor.in_parts or not shard.is_whole
     if isinstance(executor, ServedExecutor):
