@@ -108,7 +108,14 @@ def export_command(
         int, typer.Option(min=1, help="Directions that each matrix keeps; see what is kept.")
     ] = 16,
     step: Annotated[
-        float, typer.Option(min=0, help="Length of the step in parameter space, per adapter.")
+        float,
+        typer.Option(
+            min=0,
+            help=(
+                "Length of the step in parameter space, per adapter. The default suits float32; in "
+                "half precision it drowns in rounding: try 0.5."
+            ),
+        ),
     ] = 2e-3,
 ) -> None:
     """Write the direction of RUN as two LoRA adapters: the model a step above and a step below.
