@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from gradshield.files import sha256_of, write_text, written_whole
+from gradshield.files import append_lines, sha256_of, write_text, written_whole
 
 
 def test_a_file_takes_its_place_when_the_block_succeeds(tmp_path: Path) -> None:
@@ -112,3 +112,25 @@ def test_of_those_who_write_once_the_first_is_read_by_all(
     write_text(target, "forced")
     assert target.read_text() == "forced"
     assert [path.name for path in tmp_path.iterdir()] == ["a.txt"]
+
+
+def test_lines_are_appended_whole(tmp_path: Path) -> None:
+    target = tmp_path / "trail.jsonl"
+    append_lines(target, [])
+    assert not target.exists()
+    append_lines(target, ["one", "é"])
+    append_lines(target, ["three"])
+    assert target.read_bytes() == "one\né\nthree\n".encode()
+
+
+def test_a_full_disk_appends_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    target = tmp_path / "trail.jsonl"
+    append_lines(target, ["one"])
+
+    def full(descriptor: int) -> None:
+        raise OSError("disk full")
+
+    monkeypatch.setattr("os.fsync", full)
+    with pytest.raises(OSError, match="disk full"):
+        append_lines(target, ["two"])
+    assert target.read_bytes() == b"one\n"

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from datasets import ClassLabel, Dataset, Features, IterableDataset, List, Value, load_dataset
 from hypothesis import given
@@ -267,7 +268,11 @@ def _preference(number: int) -> dict[str, Any]:
     return {"prompt": f"Name river {number}", "chosen": answers[0], "rejected": answers[1]}
 
 
-def test_preferences_are_streamed_too(shield: GradShield) -> None:
+def test_preferences_are_streamed_too(shield: GradShield, monkeypatch: pytest.MonkeyPatch) -> None:
+    def at_the_median(scores: Any, *others: Any, **options: Any) -> Decision:
+        return Decision(float(np.median(scores)), "median", "half and half", {})
+
+    monkeypatch.setattr("gradshield.shield.decide", at_the_median)
     rows = Dataset.from_list([_preference(number) for number in range(12)])
     in_memory = shield.filter(rows)
     streamed = shield.filter(rows.to_iterable_dataset(num_shards=2))

@@ -31,7 +31,7 @@ from hypothesis import strategies as st
 from gradshield.data import TokenizedExample, load_examples, open_container
 from gradshield.data.containers.text import MOST_NESTING
 from gradshield.errors import UserError
-from gradshield.run.summary import SHOWN_CHARACTERS
+from gradshield.printable import SHOWN_CHARACTERS
 from gradshield.scoring.engines import ExampleScore
 from gradshield.threshold import Decision
 from tests.cli.command_line import Outcome, gradshield
@@ -235,7 +235,7 @@ def test_each_row_is_accounted_for(kind: Kind, model_folder: Path, tmp_path: Pat
 
 def _check_readable(outcome: Outcome, folder: Path) -> None:
     """What people read is short and holds nothing of the data's that a terminal would obey."""
-    summary = (folder / "summary.md").read_text("utf-8")
+    summary = (folder / "report.md").read_text("utf-8")
     for text in (outcome.out, outcome.err, summary):
         assert not set(text) & {"\0", "\x07", "\x1b"}
         assert max(map(len, text.splitlines())) < 4 * SHOWN_CHARACTERS

@@ -59,7 +59,7 @@ def test_shards_go_in_and_come_out(shards: Path, model_folder: Path, tmp_path: P
     assert len(parts[2]) == 1
     (rejected,) = json.loads((run / "rejections.json").read_text())
     assert (rejected["row"], rejected["line"], rejected["file"]) == (5, 2, "part-10.jsonl")
-    summary = (run / "summary.md").read_text()
+    summary = (run / "report.md").read_text()
     assert "row 5 (line 2 of part-10.jsonl): no_assistant_turn" in summary
     assert "Train on `annotated/`" in summary
     assert json.loads((run / "provenance.json").read_text())["files"] == 3

@@ -30,7 +30,7 @@ def test_preferences_are_found_out_and_filtered(model_folder: Path, tmp_path: Pa
     assert "The file mixes preference rows (8) and plain rows (1)" in said
     written = [(run / f"{name}.jsonl").read_bytes() for name in ("kept", "removed", "rejected")]
     assert sorted(b"".join(written).splitlines()) == sorted(data.read_bytes().splitlines())
-    assert "the IPO loss (beta 0.2)" in (run / "summary.md").read_text(encoding="utf-8")
+    assert "the IPO loss (beta 0.2)" in (run / "report.md").read_text(encoding="utf-8")
 
 
 @pytest.mark.parametrize(

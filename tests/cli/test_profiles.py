@@ -52,7 +52,7 @@ def test_a_run_from_the_trainers_file(config: Path, model_folder: Path, tmp_path
     assert resolved["data_path"] == str(tmp_path / "talks.jsonl")
     assert resolved["data"]["max_length"] == 100
     assert resolved["data"]["profile"]["field_messages"] == "talk"
-    summary = (run / "summary.md").read_text(encoding="utf-8")
+    summary = (run / "report.md").read_text(encoding="utf-8")
     assert "Scored under the trainer profile `axolotl` (checked with axolotl 0.19.0)" in summary
     assert "- The trainer averages: the mean over the loss tokens of all rows" in summary
     provenance = json.loads((run / "provenance.json").read_text(encoding="utf-8"))

@@ -74,7 +74,7 @@ def test_a_served_run_is_close_to_a_local_one_and_goes_on_as_it_does(
     assert decisions[0]["threshold"] == pytest.approx(decisions[1]["threshold"], rel=2e-2)
     for name in ("rejected.jsonl", "rejections.json"):
         assert (run / name).read_bytes() == (local / name).read_bytes()
-    assert served.endpoint.url in (run / "summary.md").read_text(encoding="utf-8")
+    assert served.endpoint.url in (run / "report.md").read_text(encoding="utf-8")
 
     asked = len(served.endpoint.seen)
     assert gradshield(*_score(served, run)).code == 0

@@ -38,6 +38,8 @@ def rows() -> list[dict[str, Any]]:
             ANSWERS[number % 7],
             ANSWERS[(number + 2) % 7] + "!" * number,
         )
+        if number % 2:  # scores of both signs, so that a threshold near 0 has rows on either side
+            chosen, rejected = rejected, chosen
         shapes: list[dict[str, Any]] = [
             {"id": number, "prompt": question, "chosen": chosen, "rejected": rejected},
             {

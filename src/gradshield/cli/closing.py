@@ -12,11 +12,13 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from gradshield.data import SourceRow
 from gradshield.errors import UserError
+from gradshield.printable import printable
 from gradshield.run.folder import RunFolder
 from gradshield.run.proof import ProvenModel, read_proof
 from gradshield.run.source import reopen_input
-from gradshield.run.summary import highest_rows, threshold_text
+from gradshield.run.summary import highest_rows, outcome_texts, review_text, threshold_text
 from gradshield.run.threshold import read_decision, read_scores
 
 SHOWN_CHARACTERS = 70
@@ -35,16 +37,19 @@ def show_closing(
         applied: Whether the data files are those of this decision, and so to be named.
     """
     decision = read_decision(folder)
-    lines = highest_rows(read_scores(folder))
+    table = read_scores(folder)
+    lines = highest_rows(table)
     if as_json:
         print(json.dumps(_as_json(folder, decision, applied), ensure_ascii=False))
         return
     console = Console(highlight=False)
     console.print(_counts(decision))
     console.print(Text(f"Why: {decision['reason']}"), soft_wrap=True)
+    if review := review_text(decision):
+        console.print(Text(review), soft_wrap=True)
     if proof := read_proof(folder):
         console.print(_proof(proof))
-    console.print(_highest(folder, lines, decision["threshold"], show_text))
+    console.print(_highest(folder, lines, outcome_texts(table, decision), show_text))
     if not show_text:
         console.print(Text("Row texts are blurred; --show-text shows them.", style="dim"))
     for label, path in _files(folder, applied):
@@ -95,7 +100,7 @@ def _proof(models: list[ProvenModel]) -> Table:
 
 
 def _highest(
-    folder: RunFolder, lines: list[dict[str, Any]], threshold: float, show_text: bool
+    folder: RunFolder, lines: list[dict[str, Any]], outcomes: dict[int, str], show_text: bool
 ) -> Table:
     texts = _row_texts(folder)
     table = Table(title="Highest scores", title_justify="left", expand=True)
@@ -111,7 +116,7 @@ def _highest(
             f"{line['fihs']:+.4f}",
             f"{line['loss']:.2f}",
             str(line["response_tokens"]),
-            "removed" if line["fihs"] >= threshold else "kept",
+            outcomes[line["row"]],
             Text(text if show_text else blur(text)),
         )
     return table
@@ -128,16 +133,12 @@ def _row_texts(folder: RunFolder) -> dict[int, str]:
         rows = reopen_input(folder.read_config(), folder).read()
     except UserError:  # it may be gone by now, which is no fault of what is shown
         return {}
-    return {
-        row.position: _printable(" ".join(_strings(row.value).split())[:SHOWN_CHARACTERS])
-        for row in rows
-        if row.value is not None
-    }
+    return {row.position: row_text(row) for row in rows}
 
 
-def _printable(text: str) -> str:
-    """Text that a terminal can show and that cannot steer it."""
-    return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in text)
+def row_text(row: SourceRow) -> str:
+    """The beginning of a row's texts on one line; empty for what is no row."""
+    return printable(" ".join(_strings(row.value).split())[:SHOWN_CHARACTERS])
 
 
 def _strings(value: Any) -> str:
@@ -157,6 +158,6 @@ def _files(folder: RunFolder, applied: bool) -> list[tuple[str, Path]]:
         for name in ("kept", "removed", "rejected", "annotated", "masked")
         if applied
     ]
-    found += [("Summary", folder.summary), ("Decision", folder.decision), ("Scores", folder.scores)]
-    found += [("Search", folder.trace)]
+    found += [("Report", folder.page), ("Summary", folder.summary), ("Decision", folder.decision)]
+    found += [("Scores", folder.scores), ("Search", folder.trace)]
     return [(label, path) for label, path in found if path is not None and path.exists()]

@@ -79,8 +79,8 @@ def filter_command(
     """Score every row of DATA, choose a threshold, and write the kept and the removed rows.
 
     The run folder then holds `kept.*`, `removed.*` and `rejected.*` in the format of DATA (folders
-    `kept/` and so on, if DATA is several files), with every row unchanged; summary.md,
-    decision.json and `scores/*.parquet` say why. An interrupted run goes on with the same command.
+    `kept/` and so on, if DATA is several files), with every row unchanged; report.html shows why,
+    report.md, report.json and report.sarif too. An interrupted run goes on with the same command.
     DATA itself is never touched.
 
     With --action annotate or downweight a file `annotated.*` holds all rows beside these, with

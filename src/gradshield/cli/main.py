@@ -25,9 +25,14 @@ from gradshield.cli.filter import filter_command
 from gradshield.cli.finetune import finetune_command
 from gradshield.cli.hook import hook_command
 from gradshield.cli.merge import merge_command
+from gradshield.cli.report import report_command
+from gradshield.cli.review import review_command
 from gradshield.cli.score import score_command
+from gradshield.cli.show import show_command
 from gradshield.cli.threshold import threshold_command
+from gradshield.cli.verify import verify_command
 from gradshield.errors import UserError
+from gradshield.printable import printable
 from gradshield.run.apply import RowsRejected
 
 typer_app = typer.Typer(
@@ -35,7 +40,7 @@ typer_app = typer.Typer(
         "Find and remove the finetuning examples that would erode a chat model's refusals.\n\n"
         "Start with `gradshield check --model M --data D`, then `gradshield filter D --model M "
         "--out RUN`. Exit codes: 0 done, 1 something to mend (one line says what), 2 rows were "
-        "rejected under --on-reject fail, 130 interrupted."
+        "rejected under --on-reject fail, or a check of `verify` failed, 130 interrupted."
     ),
     add_completion=False,
     rich_markup_mode="markdown",
@@ -65,6 +70,10 @@ _COMMANDS: dict[str, Callable[..., Any]] = {
     "merge": merge_command,
     "threshold": threshold_command,
     "apply": apply_command,
+    "show": show_command,
+    "review": review_command,
+    "report": report_command,
+    "verify": verify_command,
     "hook": hook_command,
     "finetune": finetune_command,
     "evaluate": evaluate_command,
@@ -97,7 +106,7 @@ def _with_exit_codes(command: Callable[..., Any]) -> Callable[..., Any]:
 
 def _exit(text: str, code: int) -> typer.Exit:
     console = Console(stderr=True, highlight=False, style="bold red")
-    console.print(" ".join(text.splitlines()), markup=False, soft_wrap=True)
+    console.print(printable(" ".join(text.splitlines())), markup=False, soft_wrap=True)
     return typer.Exit(code)
 
 

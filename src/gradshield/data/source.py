@@ -10,10 +10,11 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from gradshield.data.containers import Container, FileFacts
-from gradshield.data.containers.base import check_positions
+from gradshield.data.containers.base import check_positions, is_saved_dataset
 from gradshield.data.containers.datasets_folder import DatasetsFolderContainer, chosen_split
 from gradshield.data.parts import Part, divide_evenly, write_parts
 from gradshield.data.rows import SourceRow
+from gradshield.data.shards import natural_order
 from gradshield.files import sha256_of
 
 
@@ -141,6 +142,17 @@ class DataSource:
         return write_parts(
             self.parts(rows, name, self.container.suffix, shards), folder, self._write
         )
+
+    def read_subset(self, written: Path) -> list[SourceRow]:
+        """Every row of what `write_subset` wrote, also where that has none.
+
+        Raises:
+            DataError: A file as a whole cannot be read.
+        """
+        files = [written]
+        if written.is_dir() and not is_saved_dataset(written):
+            files = natural_order(path for path in written.rglob("*") if path.is_file())
+        return [row for path in files for row in self.container.read(path)]
 
     def check_layout(self, shards: int | None) -> None:
         """Find out, before anything is written, whether rows of all files can stand in one.

@@ -90,18 +90,21 @@ def load_model(
 
 
 def load_tokenizer(
-    name: str, *, revision: str | None = None, trust_remote_code: bool = False
+    name: str,
+    *,
+    revision: str | None = None,
+    trust_remote_code: bool = False,
+    say: Callable[[str], None] = lambda _: None,
 ) -> PreTrainedTokenizerBase:
     """The tokenizer of a model, without its weights; the arguments are those of `load_model`.
 
     Raises:
         UserError: It is not there, or has no chat template.
     """
-    folder, _ = _resolve(name, lambda _: None)
+    folder, _ = _resolve(name, say)
+    options = {"revision": revision, "trust_remote_code": trust_remote_code}
     try:
-        tokenizer = AutoTokenizer.from_pretrained(
-            folder, revision=revision, trust_remote_code=trust_remote_code
-        )
+        tokenizer = AutoTokenizer.from_pretrained(folder, **options)
     except _LOAD_FAULTS as fault:
         raise UserError(_load_failure(name, fault)) from fault
     if not tokenizer.chat_template:
@@ -161,6 +164,7 @@ def keep_precision(model: PreTrainedModel) -> PreTrainedModel:
     bitsandbytes does so on CPUs with AVX-512 BF16, for inputs without gradients only: scores would
     depend on the machine, and on what was computed before.
     """
+    layer: Any
     for layer in cast(nn.Module, model).modules():
         if hasattr(layer, "support_avx512bf16_for_cpu"):
             layer.support_avx512bf16_for_cpu = False

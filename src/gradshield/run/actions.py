@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict
 from functools import partial
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import pyarrow as pa
@@ -20,6 +20,7 @@ from gradshield.data.containers.parquet import read_parquet
 from gradshield.data.parts import Part, write_parts
 from gradshield.errors import UserError
 from gradshield.run.folder import RunFolder
+from gradshield.run.overrides import Override
 from gradshield.run.threshold import divide
 
 FIHS, DECISION, WEIGHT = "gradshield_fihs", "gradshield_decision", "gradshield_weight"
@@ -37,7 +38,9 @@ _TABLES = ("parquet", "arrow", "datasets")
 """Containers that store columns; rows of the others are written as JSON Lines."""
 
 
-def row_weight(fihs: float | None, threshold: float, unscored: float = 0.0) -> float:
+def row_weight(
+    fihs: float | None, threshold: float, unscored: float = 0.0, *, ruled: str | None = None
+) -> float:
     """How much of a row's loss to train on, in [0, 1].
 
     A row below the threshold counts whole. The gradient of w times a row's loss is w times its
@@ -49,7 +52,10 @@ def row_weight(fihs: float | None, threshold: float, unscored: float = 0.0) -> f
         fihs: Score of the row, None if it was rejected.
         threshold: Rows at or above it are removed; infinite where none is.
         unscored: The weight of a rejected row.
+        ruled: A reviewer's word: a row to keep counts whole, one to remove not at all.
     """
+    if ruled is not None:
+        return 1.0 if ruled == "keep" else 0.0
     if fihs is None:
         return unscored
     if fihs < threshold:
@@ -58,7 +64,12 @@ def row_weight(fihs: float | None, threshold: float, unscored: float = 0.0) -> f
 
 
 def new_columns(
-    lines: Sequence[dict[str, Any]], threshold: float, action: str, *, unscored: float = 0.0
+    lines: Sequence[dict[str, Any]],
+    threshold: float,
+    action: str,
+    *,
+    unscored: float = 0.0,
+    overrides: Mapping[int, Override] = MappingProxyType({}),
 ) -> dict[str, list[Any]]:
     """The columns that an action adds, each with one value a row, in the order of the rows.
 
@@ -67,13 +78,17 @@ def new_columns(
         threshold: Rows at or above it are removed.
         action: One of `COLUMNS`.
         unscored: The weight of a rejected row.
+        overrides: Those in effect, by row.
     """
-    parts = asdict(divide(lines, threshold))
-    decisions = {row: name for name, rows in parts.items() for row in rows}
+    decisions = divide(lines, threshold, overrides).outcomes
+    ruled = {row: override.action for row, override in overrides.items()}
     columns = {
         FIHS: [line["fihs"] for line in lines],
         DECISION: [decisions[line["row"]] for line in lines],
-        WEIGHT: [row_weight(line["fihs"], threshold, unscored) for line in lines],
+        WEIGHT: [
+            row_weight(line["fihs"], threshold, unscored, ruled=ruled.get(line["row"]))
+            for line in lines
+        ],
     }
     return {name: columns[name] for name in COLUMNS[action]}
 

@@ -7,6 +7,7 @@ from gradshield.progress import Progress
 from gradshield.run.actions import check_columns
 from gradshield.run.apply import apply
 from gradshield.run.folder import RunFolder
+from gradshield.run.report import write_report
 from gradshield.run.score import LOCAL, score
 from gradshield.run.search import check_search, search
 from gradshield.run.source import open_input
@@ -42,6 +43,7 @@ def filter_data(
     if config.search is not None:
         search(config, folder, progress)
     write_summary(config, folder)
+    write_report(config, folder, progress)
     rows = apply(config, folder)
     if keeps_nothing(config, read_decision(folder)):
         progress.warn(NOTHING_KEPT)

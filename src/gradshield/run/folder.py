@@ -19,6 +19,9 @@ from gradshield.data import CONTAINERS
 from gradshield.errors import UserError
 from gradshield.files import write_text
 
+BESIDE_THE_PAGE = ("report_rows", "report.json", "report.sarif", "data_card.md")
+"""Rows that did not fit into the report, and its forms for programs and for publishing."""
+
 
 @dataclass(frozen=True)
 class RunFolder:
@@ -72,6 +75,16 @@ class RunFolder:
         return self.path / "decision.json"
 
     @property
+    def overrides(self) -> Path:
+        """What reviewers said about rows, one line an override; only ever appended to."""
+        return self.path / "overrides.jsonl"
+
+    @property
+    def outputs(self) -> Path:
+        """What the data files were written from, and their SHA-256."""
+        return self.path / "outputs.json"
+
+    @property
     def search(self) -> Path:
         """Folder of the search for the threshold: trials and trace."""
         return self.path / "search"
@@ -83,8 +96,18 @@ class RunFolder:
 
     @property
     def summary(self) -> Path:
-        """The run in words and figures, Markdown."""
-        return self.path / "summary.md"
+        """The run in words and figures, Markdown: for a pull request."""
+        return self.path / "report.md"
+
+    @property
+    def page(self) -> Path:
+        """The report, to be opened in a browser."""
+        return self.path / "report.html"
+
+    @property
+    def redacted(self) -> Path:
+        """Folder of the report without texts."""
+        return self.path / "redacted"
 
     @property
     def masked(self) -> Path:
@@ -123,6 +146,17 @@ class RunFolder:
         """Keep the resolved configuration."""
         write_text(self.config, yaml.safe_dump(config.model_dump(), sort_keys=False))
 
+    def read_identity(self) -> dict[str, Any]:
+        """What decides the scores of the run in this folder.
+
+        Raises:
+            UserError: There is no run in this folder.
+        """
+        identity = self._found_identity()
+        if identity is None:
+            raise UserError(f"{self.path} is no run folder (it has no provenance.json).")
+        return identity
+
     def claim(self, identity: Mapping[str, Any], record: Mapping[str, Any], *, force: bool) -> bool:
         """Take the folder for a run of these inputs.
 
@@ -156,17 +190,6 @@ class RunFolder:
             raise self._other_inputs(found, identity)
         return False
 
-    def read_identity(self) -> dict[str, Any]:
-        """What decides the scores of the run that is here.
-
-        Raises:
-            UserError: There is no run in this folder.
-        """
-        found = self._found_identity()
-        if found is None:
-            raise UserError(f"{self.path} is no run folder (it has no provenance.json).")
-        return found
-
     def _other_inputs(self, found: Mapping[str, Any], identity: Mapping[str, Any]) -> UserError:
         return UserError(
             f"{self.path} holds a run of other inputs ({difference(found, identity)}). "
@@ -187,8 +210,13 @@ class RunFolder:
             self.scores,
             self.rejections,
             self.decision,
+            self.overrides,
+            self.outputs,
             self.search,
             self.summary,
+            self.page,
+            self.redacted,
+            *(self.path / name for name in BESIDE_THE_PAGE),
         ):
             _delete(path)
 

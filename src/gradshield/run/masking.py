@@ -8,7 +8,7 @@ which trainers on transformers take as they are.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -24,6 +24,8 @@ from gradshield.errors import UserError
 from gradshield.files import written_whole
 from gradshield.models.load import load_tokenizer
 from gradshield.run.folder import RunFolder
+from gradshield.run.overrides import Override
+from gradshield.run.threshold import divide
 from gradshield.scoring.engines.base import WINDOW, Reduction, divisor, reduced
 
 IGNORED = -100
@@ -118,13 +120,14 @@ def write_masked(
     source: DataSource,
     lines: Sequence[dict[str, Any]],
     threshold: float,
+    overrides: Mapping[int, Override],
 ) -> dict[str, Any]:
     """Write `masked.parquet`, with the columns of `SCHEMA`, whole or not at all.
 
     Rows are in the order of the input. Kept ones carry loss on all response tokens, removed ones
-    where nothing harms. A removed row of which nothing remains is left out, since the loss of a
-    batch without any is not a number in some trainers; so is a rejected one, but under
-    `on_reject: keep`.
+    where nothing harms; a row that a reviewer removed against its score carries none. A removed
+    row of which nothing remains is left out, since the loss of a batch without any is not a number
+    in some trainers; so is a rejected one, but under `on_reject: keep`.
 
     Returns:
         How many `rows` were written, how many of them are `partly` masked, how many `tokens` lost
@@ -139,7 +142,7 @@ def write_masked(
             f"{source.name} holds preference rows, and --action mask is for rows of one answer: a "
             "preference is between two whole ones. Use --action drop."
         )
-    rows = list(_masked_rows(config, source, lines, threshold))
+    rows = list(_masked_rows(config, source, lines, threshold, overrides))
     written = [row for row in rows if row.carries_loss]
     columns = {
         "input_ids": [row.input_ids for row in written],
@@ -157,7 +160,11 @@ def write_masked(
 
 
 def _masked_rows(
-    config: RunConfig, source: DataSource, lines: Sequence[dict[str, Any]], threshold: float
+    config: RunConfig,
+    source: DataSource,
+    lines: Sequence[dict[str, Any]],
+    threshold: float,
+    overrides: Mapping[int, Override],
 ) -> Iterator[MaskedRow]:
     model = config.model
     tokenizer = load_tokenizer(
@@ -165,25 +172,30 @@ def _masked_rows(
     )
     data = load_examples(source, tokenizer, **dict(config.data))
     examples = {example.row: example for example in data.examples}
+    outcomes = divide(lines, threshold, overrides).outcomes
     for line in lines:
-        example = examples.get(line["row"])
-        if line["status"] == "rejected":
-            if example is not None and config.on_reject == "keep":
-                yield mask_row(example, None)
-            continue
-        if example is None or _response(example) != line["token_ids"]:
+        row = line["row"]
+        example = examples.get(row)
+        if line["status"] == "scored" and (
+            example is None or _response(example) != line["token_ids"]
+        ):
             raise UserError(
-                f"{source.name}: the tokenizer of {model.name} makes other tokens of row "
-                f"{line['row']} than when it was scored, so what was scored cannot be masked: "
-                "score the data again with --force."
+                f"{source.name}: the tokenizer of {model.name} makes other tokens of row {row} "
+                "than when it was scored, so what was scored cannot be masked: score the data "
+                "again with --force."
             )
-        removed = line["fihs"] >= threshold
-        yield mask_row(example, _spans(line, threshold, config) if removed else None)
+        if example is None or (outcomes[row] == "rejected" and config.on_reject != "keep"):
+            continue
+        removed = outcomes[row] == "removed"
+        yield mask_row(example, _spans(line, example, threshold, config) if removed else None)
 
 
-def _spans(line: dict[str, Any], threshold: float, config: RunConfig) -> npt.NDArray[np.bool_]:
-    if line["token_fihs"] is None:  # the engine sees no tokens
-        return np.ones(line["response_tokens"], dtype=bool)
+def _spans(
+    line: dict[str, Any], example: TokenizedExample, threshold: float, config: RunConfig
+) -> npt.NDArray[np.bool_]:
+    by_score = line["fihs"] is not None and line["fihs"] >= threshold
+    if not by_score or line["token_fihs"] is None:  # a reviewer's word, or no sight of tokens
+        return np.ones(example.response_tokens, dtype=bool)
     return harmful_spans(line["token_fihs"], threshold, config.scoring.reduction)
 
 

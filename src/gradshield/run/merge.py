@@ -14,8 +14,8 @@ from gradshield.errors import UserError
 from gradshield.files import sha256_of, written_whole
 from gradshield.progress import Progress
 from gradshield.run.engine import stored_engine
+from gradshield.run.fingerprints import run_fingerprint
 from gradshield.run.folder import RunFolder, difference, write_json
-from gradshield.run.provenance import run_fingerprint
 from gradshield.scoring.parts import StoredPart, read_part, rejected_rows
 
 MOST_SHOWN = 8

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 import platform
 import sys
-from collections.abc import Mapping
 from datetime import datetime, timezone
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -55,12 +53,6 @@ def model_identity(loaded: LoadedModel) -> dict[str, Any]:
         "dtype": str(loaded.model.dtype).removeprefix("torch."),
         "attention": getattr(loaded.model.config, "_attn_implementation", None),
     }
-
-
-def run_fingerprint(identity: Mapping[str, Any]) -> str:
-    """SHA-256, in hexadecimal, of what decides the scores of a run."""
-    text = json.dumps(identity, sort_keys=True, separators=(",", ":"), default=repr)
-    return hashlib.sha256(text.encode("ascii")).hexdigest()
 
 
 def loss_record(config: RunConfig) -> dict[str, str]:

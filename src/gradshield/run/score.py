@@ -19,12 +19,12 @@ from gradshield.probes.direction import Direction, load_direction, save_directio
 from gradshield.probes.proxies import OwnAnswers
 from gradshield.progress import Progress, Silent
 from gradshield.run.engine import keep_engine, stored_step
+from gradshield.run.fingerprints import run_fingerprint
 from gradshield.run.folder import RunFolder, write_json
 from gradshield.run.health import report_health
 from gradshield.run.provenance import (
     loss_record,
     model_identity,
-    run_fingerprint,
     run_identity,
     run_record,
 )

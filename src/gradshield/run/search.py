@@ -27,7 +27,7 @@ from gradshield.probes.calibration import probes
 from gradshield.probes.prompt_sets import load_prompts, spread
 from gradshield.probes.proxies import make_proxies
 from gradshield.progress import Progress
-from gradshield.reporting.charts import require_renderer, search_trace, write_chart
+from gradshield.reporting.charts import search_trace, write_chart
 from gradshield.run.folder import RunFolder, write_json
 from gradshield.run.proof import METHOD
 from gradshield.run.provenance import model_identity
@@ -55,10 +55,9 @@ def check_search(settings: SearchSettings) -> None:
     """Find out before the scoring what a search would fail for after it.
 
     Raises:
-        UserError: A library, or the rows of the utility task, are missing.
+        UserError: TRL, or the rows of the utility task, are missing.
     """
     require_trl()
-    require_renderer()
     _task_items(settings)
     _validation_prompts(settings)
 

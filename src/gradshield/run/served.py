@@ -17,8 +17,9 @@ from gradshield.probes.direction import load_direction
 from gradshield.probes.export import direction_sha256
 from gradshield.progress import Progress
 from gradshield.run.engine import keep_engine
+from gradshield.run.fingerprints import run_fingerprint
 from gradshield.run.folder import RunFolder, difference
-from gradshield.run.provenance import chosen_identity, run_fingerprint, tokenizer_sha256
+from gradshield.run.provenance import chosen_identity, tokenizer_sha256
 from gradshield.run.reading import read_rows
 from gradshield.scoring.executors import ServedExecutor, Work
 from gradshield.scoring.parts import Advance, Ids

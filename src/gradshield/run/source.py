@@ -47,6 +47,19 @@ def reopen_input(config: RunConfig, folder: RunFolder) -> DataSource:
         ) from error
 
 
+def check_unchanged(source: DataSource, sha256: str) -> None:
+    """Refuse an input that is not the one that was scored.
+
+    Raises:
+        UserError: It has changed.
+    """
+    if source.sha256() != sha256:
+        raise UserError(
+            f"The input {source.location} has changed since it was scored: score it again with "
+            "--force."
+        )
+
+
 def check_apart(source: DataSource, run: Path) -> None:
     """Refuse a folder to write to in which the input lies, or that lies in the input.
 

@@ -4,24 +4,26 @@ from __future__ import annotations
 
 import json
 import math
+from collections import Counter
+from collections.abc import Mapping
 from typing import Any
 
 from gradshield.config import RunConfig
 from gradshield.files import write_text
+from gradshield.printable import one_line
 from gradshield.run.folder import RunFolder
+from gradshield.run.overrides import in_effect, read_overrides
 from gradshield.run.proof import read_proof
-from gradshield.run.threshold import read_decision, read_scores
+from gradshield.run.threshold import divide, read_decision, read_scores
 from gradshield.scoring.table import FIHS_MEANING
 
 HIGHEST_ROWS = 10
+SHOWN_OVERRULED = 20
 
 NOTHING_KEPT = (
     "No row is kept: there is nothing to train on. The reasons are in `decision.json` and "
     "`rejections.json`."
 )
-
-SHOWN_CHARACTERS = 300
-"""Of an id or a reason: both can hold text from the data, megabytes of it."""
 
 
 def highest_rows(lines: list[dict[str, Any]], count: int = HIGHEST_ROWS) -> list[dict[str, Any]]:
@@ -31,7 +33,7 @@ def highest_rows(lines: list[dict[str, Any]], count: int = HIGHEST_ROWS) -> list
 
 
 def write_summary(config: RunConfig, folder: RunFolder) -> None:
-    """Write `summary.md`: what was decided and why, the highest rows, what made the run."""
+    """Write `report.md`: what was decided and why, the highest rows, what made the run."""
     decision = read_decision(folder)
     lines = read_scores(folder)
     provenance = json.loads(folder.provenance.read_text(encoding="utf-8"))
@@ -42,7 +44,8 @@ def write_summary(config: RunConfig, folder: RunFolder) -> None:
         _preference(folder),
         f"## Why this threshold\n\n{decision['reason']}",
         _proof(folder),
-        "## Highest rows\n\n" + _table(lines, decision["threshold"]),
+        _overruled(folder, decision, lines),
+        "## Highest rows\n\n" + _table(lines, outcome_texts(lines, decision)),
         _rejected(folder),
         _loss(provenance),
         "## What made this run\n\n" + _made_by(provenance) + _engine(folder),
@@ -63,6 +66,28 @@ def _verdict(config: RunConfig, decision: dict[str, Any], rows: int) -> str:
         f"scored; under `--on-reject {config.on_reject}`). Threshold: "
         f"{threshold_text(decision['threshold'])}, by the rule `{decision['method']}`."
     )
+
+
+def review_text(decision: dict[str, Any]) -> str:
+    """One sentence on what reviewers changed; empty where none has said anything."""
+    review = decision.get("overrides")
+    if not (review and review["reviewers"]):
+        return ""
+    changes = Counter((entry["from"], entry["to"]) for entry in review["overruled"])
+    what = ", ".join(f"{count} {a} → {b}" for (a, b), count in sorted(changes.items()))
+    who = ", ".join(f"{one_line(name)} ({n})" for name, n in review["reviewers"].items())
+    count = len(review["overruled"])
+    return (
+        f"Reviewers overruled the score for {count} {'row' if count == 1 else 'rows'}"
+        f"{f' ({what})' if what else ''} and agreed with it for {review['agreeing']}: {who}."
+    )
+
+
+def outcome_texts(lines: list[dict[str, Any]], decision: dict[str, Any]) -> dict[int, str]:
+    """What became of each row, in a word, and whether a reviewer said so against the score."""
+    review = decision.get("overrides") or {"overruled": []}
+    overruled = {entry["row"]: f"{entry['to']} (overruled)" for entry in review["overruled"]}
+    return {**divide(lines, decision["threshold"]).outcomes, **overruled}
 
 
 def keeps_nothing(config: RunConfig, decision: dict[str, Any]) -> bool:
@@ -130,12 +155,35 @@ def _proof(folder: RunFolder) -> str:
     return "## Measured after finetuning\n\n" + "\n".join([head, *body]) + f"\n\n{trace}"
 
 
-def _table(lines: list[dict[str, Any]], threshold: float) -> str:
+def _overruled(folder: RunFolder, decision: dict[str, Any], lines: list[dict[str, Any]]) -> str:
+    text = review_text(decision)
+    if not text:
+        return ""
+    overruled = decision["overrides"]["overruled"][:SHOWN_OVERRULED]
+    recorded = in_effect(read_overrides(folder))
+    scores = {line["row"]: line["fihs"] for line in lines}
+    head = "| row | FIHS | by the score | now | reviewer | reason |\n|---:|---:|---|---|---|---|"
+    body = [
+        f"| {entry['row']} | {score_text(scores[entry['row']])} | {entry['from']} | {entry['to']} "
+        f"| {_cell(entry['reviewer'])} | {_cell(recorded[entry['row']].reason)} |"
+        for entry in overruled
+        if entry["row"] in recorded
+    ]
+    table = "\n\n" + "\n".join([head, *body]) if body else ""
+    return f"## Overruled\n\n{text} The whole trail is in `overrides.jsonl`.{table}"
+
+
+def score_text(fihs: float | None) -> str:
+    """A score as shown to people."""
+    return "none" if fihs is None else f"{fihs:+.4f}"
+
+
+def _table(lines: list[dict[str, Any]], outcomes: Mapping[int, str]) -> str:
     head = "| row | id | FIHS | loss | response tokens | outcome |\n|---:|---|---:|---:|---:|---|"
     body = [
         f"| {line['row']} | {_cell(line['id'] or '')} | {line['fihs']:+.4f} | {line['loss']:.2f} "
         f"| {line['response_tokens']} "
-        f"| {'removed' if line['fihs'] >= threshold else 'kept'} |"
+        f"| {outcomes[line['row']]} |"
         for line in highest_rows(lines)
     ]
     return "\n".join([head, *body])
@@ -143,14 +191,7 @@ def _table(lines: list[dict[str, Any]], threshold: float) -> str:
 
 def _cell(text: str) -> str:
     """Text that stays in its cell of a Markdown table."""
-    return _one_line(text).replace("|", "\\|")
-
-
-def _one_line(text: str) -> str:
-    """Text of the data's making, cut to a length to read, that cannot steer a terminal."""
-    line = " ".join(text[: 2 * SHOWN_CHARACTERS].split())
-    shown = "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in line)
-    return shown if len(shown) <= SHOWN_CHARACTERS else shown[:SHOWN_CHARACTERS] + "…"
+    return one_line(text).replace("|", "\\|")
 
 
 def _rejected(folder: RunFolder) -> str:
@@ -158,7 +199,7 @@ def _rejected(folder: RunFolder) -> str:
     if not reasons:
         return ""
     shown = [
-        f"- {_place(entry)}: {entry['reason']}: {_one_line(entry['detail'])}"
+        f"- {_place(entry)}: {entry['reason']}: {one_line(entry['detail'])}"
         for entry in reasons[:5]
     ]
     more = [f"- and {len(reasons) - 5} more, all in `rejections.json`"] if reasons[5:] else []
@@ -167,7 +208,7 @@ def _rejected(folder: RunFolder) -> str:
 
 def _place(entry: dict[str, Any]) -> str:
     line = "" if entry["line"] is None else f"line {entry['line']}"
-    where = " of ".join(filter(None, [line, _one_line(entry.get("file", ""))]))
+    where = " of ".join(filter(None, [line, one_line(entry.get("file", ""))]))
     return f"row {entry['row']}" + (f" ({where})" if where else "")
 
 

@@ -53,7 +53,9 @@ class CsvContainer:
             fault = _fault(record, columns)
             value = None if fault else dict(zip(columns, record.fields, strict=True))
             error = f"{path.name}:{fault}" if fault else None
-            rows.append(SourceRow(position, record.line, value, error, f"invalid_{self.name}"))
+            content = record.content.rstrip(b"\r\n")
+            reason = f"invalid_{self.name}"
+            rows.append(SourceRow(position, record.line, value, error, reason, content=content))
         return rows
 
     def write_subset(self, source: Path, positions: Sequence[int], target: Path) -> None:

@@ -52,12 +52,13 @@ class JsonArrayContainer:
             line += text.count("\n", counted_to, start)
             counted_to = start
             column = start - text.rfind("\n", 0, start)
+            content = text[start:end].encode()
             fault = nesting_fault(value, text.count("[", start, end) + text.count("{", start, end))
             if fault is None:
-                rows.append(row_from_json(value, position, line, path, column))
+                rows.append(row_from_json(value, position, line, path, column, content))
             else:
                 error = f"{path.name}:{line}:{column}: {fault}"
-                rows.append(SourceRow(position, line, None, error))
+                rows.append(SourceRow(position, line, None, error, content=content))
         return rows
 
     def write_subset(self, source: Path, positions: Sequence[int], target: Path) -> None:

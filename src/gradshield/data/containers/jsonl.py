@@ -58,6 +58,7 @@ class JsonlContainer:
 
 def parse_line(line: bytes, position: int, number: int, path: Path) -> SourceRow:
     """The row at `position` in a line with its 1-based `number` in `path`."""
+    content = line.rstrip(b"\r\n")
     try:
         value = json.loads(line.decode("utf-8"))
     except UnicodeDecodeError as error:
@@ -70,6 +71,6 @@ def parse_line(line: bytes, position: int, number: int, path: Path) -> SourceRow
     else:
         fault = nesting_fault(value, line.count(b"[") + line.count(b"{"))
         if fault is None:
-            return row_from_json(value, position, number, path)
+            return row_from_json(value, position, number, path, content=content)
         what = f"1: {fault}"
-    return SourceRow(position, number, None, f"{path.name}:{number}:{what}")
+    return SourceRow(position, number, None, f"{path.name}:{number}:{what}", content=content)
