@@ -1,8 +1,9 @@
 """Ray Data as executor: parts are read by tasks and scored by actors that hold model and direction.
 
 The run folder has to be on storage that all nodes share: actors read the direction from it and
-write their parts into it. Since a part is a file that is renamed when whole, a part that is scored
-twice, because a worker died between writing it and saying so, is the same file all the same.
+write their parts into it. Ray Data replaces a worker that dies and gives its part to another.
+Since a part is a file that is renamed when whole, a part that is scored twice, because a worker
+died between writing it and saying so, is the same file all the same.
 """
 
 from __future__ import annotations
@@ -31,8 +32,6 @@ from gradshield.scoring.score import prepare_engine
 
 READER_CPUS, CPU_SCORER_CPUS = 0.25, 0.75
 """Cores of a task that reads and of an actor that scores without a GPU: a core serves both."""
-RETRIES = 3
-"""Times that a part is tried again when its worker dies."""
 
 
 @dataclass(frozen=True)
@@ -116,8 +115,6 @@ class RayExecutor:
             compute=ray.data.ActorPoolStrategy(min_size=smallest, max_size=largest),
             num_gpus=gpus,
             num_cpus=0 if gpus else CPU_SCORER_CPUS,
-            max_restarts=-1,
-            max_task_retries=RETRIES,
             fn_constructor_args=(work.recipe,),
         )
 
