@@ -94,6 +94,26 @@ def test_the_hash_of_a_folder_sees_contents_names_and_nothing_else(tmp_path: Pat
     assert folder("5", {"a": "x", "b": "y"}) != original
 
 
+@pytest.mark.parametrize("links", [True, False], ids=["links", "no links"])
+def test_of_those_who_write_once_the_first_is_read_by_all(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, links: bool
+) -> None:
+    def refuse(*_: object) -> None:
+        raise OSError("no links here")
+
+    if not links:
+        monkeypatch.setattr("os.link", refuse)
+    target = tmp_path / "a.txt"
+    with written_whole(target, once=True) as slow:
+        slow.write_text("slow")
+        write_text(target, "fast", once=True)
+        assert target.read_text() == "fast"
+    assert target.read_text() == "fast"
+    write_text(target, "forced")
+    assert target.read_text() == "forced"
+    assert [path.name for path in tmp_path.iterdir()] == ["a.txt"]
+
+
 def test_lines_are_appended_whole(tmp_path: Path) -> None:
     target = tmp_path / "trail.jsonl"
     append_lines(target, [])

@@ -21,10 +21,15 @@ def cache_folder() -> Path:
 
 
 @contextmanager
-def written_whole(target: Path) -> Iterator[Path]:
+def written_whole(target: Path, *, once: bool = False) -> Iterator[Path]:
     """Give a temporary path beside `target` that takes its place only if the block succeeds.
 
     Works for a file and for a folder: the block decides which by what it creates.
+
+    Args:
+        target: Where it goes.
+        once: Leave a file that is there at the end as it is. Of several processes that write the
+            same file at the same time, all then read what the first of them wrote.
     """
     target.parent.mkdir(parents=True, exist_ok=True)
     workplace = Path(tempfile.mkdtemp(prefix=f".{target.name}.", dir=target.parent))
@@ -36,9 +41,22 @@ def written_whole(target: Path) -> Iterator[Path]:
             draft.chmod(0o666 & ~_umask())
         if draft.is_dir() and target.is_dir():
             shutil.rmtree(target)
-        os.replace(draft, target)
+        if once:
+            _put_once(draft, target)
+        else:
+            os.replace(draft, target)
     finally:
         shutil.rmtree(workplace, ignore_errors=True)
+
+
+def _put_once(draft: Path, target: Path) -> None:
+    try:
+        os.link(draft, target)  # unlike a renaming, it never takes another file's place
+    except FileExistsError:
+        return
+    except OSError:  # a file system without links, where looking first has to do
+        if not target.exists():
+            os.replace(draft, target)
 
 
 def _umask() -> int:
@@ -47,9 +65,9 @@ def _umask() -> int:
     return current
 
 
-def write_text(target: Path, text: str) -> None:
-    """Write a UTF-8 text file whole or not at all."""
-    with written_whole(target) as draft:
+def write_text(target: Path, text: str, *, once: bool = False) -> None:
+    """Write a UTF-8 text file whole or not at all; see `written_whole`."""
+    with written_whole(target, once=once) as draft:
         draft.write_text(text, encoding="utf-8")
 
 

@@ -15,20 +15,19 @@ from gradshield.config import DataSettings, ScoringSettings, ThresholdSettings
 from gradshield.data import SourceRow, omission_notes, tokenize_rows_or_pairs
 from gradshield.errors import UserError
 from gradshield.filter_result import PARTS, FilterResult, select
-from gradshield.models.load import DEFAULT_MODEL, LoadedModel, keep_precision, load_model
+from gradshield.models.load import DEFAULT_MODEL, LoadedModel, load_model
 from gradshield.probes.calibration import answer_probes, measure_direction
 from gradshield.probes.direction import Direction
 from gradshield.probes.proxies import OwnAnswers
 from gradshield.progress import Progress, Silent
 from gradshield.run.health import report_health
-from gradshield.run.score import reason_text
 from gradshield.run.threshold import divide
 from gradshield.scoring.engines import PreparedEngine
 from gradshield.scoring.lines import Rows, hold_pairs, score_lines
 from gradshield.scoring.preference import preference_settings
 from gradshield.scoring.reference import reference_examples, reference_pairs
 from gradshield.scoring.score import prepare_engine
-from gradshield.scoring.table import SCHEMA, rejected_line
+from gradshield.scoring.table import SCHEMA, reason_text, rejected_line
 from gradshield.streaming import (
     RowsOf,
     ScoredAsRead,
@@ -251,7 +250,7 @@ def _loaded(
         raise UserError("GradShield(model, tokenizer): a loaded model needs its tokenizer too.")
     name = str(getattr(model.config, "_name_or_path", "") or type(model).__name__)
     model.eval()  # type: ignore[no-untyped-call]
-    return LoadedModel(keep_precision(model), tokenizer, name)
+    return LoadedModel(model, tokenizer, name)
 
 
 def _source_row(position: int, row: Any) -> SourceRow:

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from gradshield.run import score as score_step
+from gradshield.scoring import parts
 from gradshield.scoring.score import score_examples
 from tests.cli.command_line import gradshield
 from tests.cli.conftest import RULE, FinishedRun
@@ -34,7 +34,7 @@ class CountedScoring:
 
 @pytest.fixture
 def short_parts(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
-    monkeypatch.setattr(score_step, "ROWS_PER_PART", 8)
+    monkeypatch.setattr(parts, "ROWS_PER_PART", 8)
     return monkeypatch
 
 

@@ -1,4 +1,4 @@
-"""`gradshield direction`: take the direction of a run elsewhere."""
+"""`gradshield direction`: measure the direction of a run by itself, and take it elsewhere."""
 
 from __future__ import annotations
 
@@ -8,21 +8,114 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from gradshield.cli.options import RunArgument
+from gradshield.cli import options as o
+from gradshield.cli.display import Display
+from gradshield.cli.run_config import build_config
+from gradshield.config import DEFAULT_BETA
 from gradshield.errors import UserError
+from gradshield.models.layers import LATE_MLP
+from gradshield.probes.calibration import DEFAULT_NORMALISATION, DEFAULT_TAKE_OUT
 from gradshield.probes.direction import load_direction
 from gradshield.probes.export import ABOVE, BELOW, export_direction
 from gradshield.run.folder import RunFolder
+from gradshield.run.score import measure
+from gradshield.scoring.engines.base import DEFAULT_REDUCTION
+
+
+def measure_command(
+    out: o.OutOption,
+    data: o.ScoredDataArgument = None,
+    model: o.ModelOption = o.DEFAULT_MODEL,
+    adapter: o.AdapterOption = None,
+    revision: o.RevisionOption = None,
+    dtype: o.DTypeOption = "auto",
+    device: o.DeviceOption = "auto",
+    trust_remote_code: o.TrustOption = False,
+    split: o.SplitOption = None,
+    subset: o.SubsetOption = None,
+    data_revision: o.DataRevisionOption = None,
+    format: o.FormatOption = "auto",
+    response: o.ResponseOption = "all",
+    max_length: o.MaxLengthOption = None,
+    profile: o.ProfileOption = None,
+    profile_option: o.ProfileSettingOption = None,
+    axolotl: o.AxolotlOption = None,
+    dataset_info: o.DatasetInfoOption = None,
+    dataset: o.DatasetOption = None,
+    llamafactory: o.LlamaFactoryOption = None,
+    proxy: o.ProxyOption = o.DEFAULT_PROXY,
+    modules: o.ModulesOption = LATE_MLP,
+    take_out: o.TakeOutOption = DEFAULT_TAKE_OUT,
+    normalise: o.NormaliseOption = DEFAULT_NORMALISATION,
+    reduction: o.ReductionOption = DEFAULT_REDUCTION,
+    preference_loss: o.PreferenceLossOption = "dpo",
+    beta: o.BetaOption = DEFAULT_BETA,
+    engine: o.EngineOption = "auto",
+    batch_tokens: o.BatchTokensOption = None,
+    compile: o.CompileOption = False,
+    force: o.ForceOption = False,
+    quiet: o.QuietOption = False,
+) -> None:
+    """Do of `gradshield score` all that comes before the rows, and keep it in OUT.
+
+    That is the direction, the engine and the scores of the reference rows, which all shards of a
+    run then take from the folder, and which `gradshield direction export` makes adapters of.
+
+    Example: gradshield direction measure train.jsonl --out runs/train
+    """
+    config = build_config(
+        data,
+        split=split,
+        subset=subset,
+        data_revision=data_revision,
+        model=model,
+        adapter=adapter,
+        revision=revision,
+        dtype=dtype,
+        device=device,
+        trust_remote_code=trust_remote_code,
+        format=format,
+        response=response,
+        max_length=max_length,
+        profile=profile,
+        profile_option=profile_option,
+        axolotl=axolotl,
+        dataset_info=dataset_info,
+        dataset=dataset,
+        llamafactory=llamafactory,
+        proxy=proxy,
+        modules=modules,
+        take_out=take_out,
+        normalise=normalise,
+        reduction=reduction,
+        preference_loss=preference_loss,
+        beta=beta,
+        engine=engine,
+        batch_tokens=batch_tokens,
+        compile=compile,
+        rule=o.DEFAULT_RULE,
+        level=0.02,
+        seed=0,
+        on_reject="hold",
+    )
+    measure(config, RunFolder(out), Display(quiet=quiet), force=force)
 
 
 def export_command(
-    run: RunArgument,
+    run: o.RunArgument,
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder for the two adapters.")],
     rank: Annotated[
         int, typer.Option(min=1, help="Directions that each matrix keeps; see what is kept.")
     ] = 16,
     step: Annotated[
-        float, typer.Option(min=0, help="Length of the step in parameter space, per adapter.")
+        float,
+        typer.Option(
+            min=0,
+            help=(
+                "Length of the step in parameter space, per adapter. The default suits float32; in "
+                "half precision it drowns in rounding: try 0.5."
+            ),
+        ),
     ] = 2e-3,
 ) -> None:
     """Write the direction of RUN as two LoRA adapters: the model a step above and a step below.
@@ -35,7 +128,7 @@ def export_command(
     folder = RunFolder(run)
     config = folder.read_config()
     if not folder.direction.is_file():
-        raise UserError(f"{run} holds no direction yet: finish `gradshield score` first.")
+        raise UserError(f"{run} holds no direction yet: run `gradshield direction measure` first.")
     if step == 0:
         raise UserError("--step 0.0: must be greater than 0.")
     if out.exists() and any(out.iterdir()):

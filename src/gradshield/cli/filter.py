@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from gradshield.cli import executor_options as x
 from gradshield.cli import options as o
 from gradshield.cli.closing import show_closing
 from gradshield.cli.display import Display
@@ -46,6 +47,15 @@ def filter_command(
     engine: o.EngineOption = "auto",
     batch_tokens: o.BatchTokensOption = None,
     compile: o.CompileOption = False,
+    executor: x.ExecutorOption = "local",
+    ray_actors: x.ActorsOption = None,
+    ray_gpus: x.GpusOption = None,
+    ray_ordered: x.OrderedOption = False,
+    endpoint: x.EndpointOption = None,
+    adapters: x.AdaptersOption = None,
+    adapter_names: x.NamesOption = "above,below",
+    endpoint_key: x.KeyOption = None,
+    endpoint_requests: x.RequestsOption = 32,
     threshold: o.RuleOption = o.DEFAULT_RULE,
     level: o.LevelOption = 0.02,
     seed: o.SeedOption = 0,
@@ -130,6 +140,17 @@ def filter_command(
             utility_data=utility_data,
         ),
     )
+    chosen = x.make_executor(
+        executor,
+        ray_actors=ray_actors,
+        ray_gpus=ray_gpus,
+        ray_ordered=ray_ordered,
+        endpoint=endpoint,
+        adapters=adapters,
+        adapter_names=adapter_names,
+        endpoint_key=endpoint_key,
+        endpoint_requests=endpoint_requests,
+    )
     folder = RunFolder(out)
-    filter_data(config, folder, Display(quiet=quiet or json), force=force)
+    filter_data(config, folder, Display(quiet=quiet or json), force=force, executor=chosen)
     show_closing(folder, as_json=json, show_text=show_text)

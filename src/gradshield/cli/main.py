@@ -19,11 +19,12 @@ from gradshield.cli.apply import apply_command
 from gradshield.cli.benchmark import COMMANDS as BENCHMARK_COMMANDS
 from gradshield.cli.check import check_command
 from gradshield.cli.compare import compare_command
-from gradshield.cli.direction import export_command
+from gradshield.cli.direction import export_command, measure_command
 from gradshield.cli.evaluate import evaluate_command
 from gradshield.cli.filter import filter_command
 from gradshield.cli.finetune import finetune_command
 from gradshield.cli.hook import hook_command
+from gradshield.cli.merge import merge_command
 from gradshield.cli.report import report_command
 from gradshield.cli.review import review_command
 from gradshield.cli.score import score_command
@@ -66,6 +67,7 @@ _COMMANDS: dict[str, Callable[..., Any]] = {
     "filter": filter_command,
     "check": check_command,
     "score": score_command,
+    "merge": merge_command,
     "threshold": threshold_command,
     "apply": apply_command,
     "show": show_command,
@@ -112,6 +114,7 @@ for _name, _command in _COMMANDS.items():
     typer_app.command(_name)(_with_exit_codes(_command))
 
 _direction_app = typer.Typer(help="Work with the direction of a run.", no_args_is_help=True)
+_direction_app.command("measure")(_with_exit_codes(measure_command))
 _direction_app.command("export")(_with_exit_codes(export_command))
 typer_app.add_typer(_direction_app, name="direction")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from gradshield.cli import executor_options as x
 from gradshield.cli import options as o
 from gradshield.cli.display import Display
 from gradshield.cli.run_config import build_config
@@ -11,6 +12,7 @@ from gradshield.probes.calibration import DEFAULT_NORMALISATION, DEFAULT_TAKE_OU
 from gradshield.run.folder import RunFolder
 from gradshield.run.score import score
 from gradshield.scoring.engines.base import DEFAULT_REDUCTION
+from gradshield.scoring.shards import parse_shard
 
 
 def score_command(
@@ -44,6 +46,16 @@ def score_command(
     engine: o.EngineOption = "auto",
     batch_tokens: o.BatchTokensOption = None,
     compile: o.CompileOption = False,
+    executor: x.ExecutorOption = "local",
+    shard: x.ShardOption = "0/1",
+    ray_actors: x.ActorsOption = None,
+    ray_gpus: x.GpusOption = None,
+    ray_ordered: x.OrderedOption = False,
+    endpoint: x.EndpointOption = None,
+    adapters: x.AdaptersOption = None,
+    adapter_names: x.NamesOption = "above,below",
+    endpoint_key: x.KeyOption = None,
+    endpoint_requests: x.RequestsOption = 32,
     force: o.ForceOption = False,
     quiet: o.QuietOption = False,
 ) -> None:
@@ -51,6 +63,10 @@ def score_command(
 
     Go on with `gradshield threshold RUN` and `gradshield apply RUN`, as often as you like: they
     take seconds and need no model.
+
+    Many machines share the work with --executor ray, or with --shard and any launcher.
+
+    Example: gradshield score train.jsonl --out runs/train --shard $RANK/$WORLD_SIZE
     """
     config = build_config(
         data,
@@ -87,6 +103,20 @@ def score_command(
         seed=0,
         on_reject="hold",
     )
-    display = Display(quiet=quiet)
-    score(config, RunFolder(out), display, force=force)
-    display.say(f"Scores are in {out}/scores. Next: gradshield threshold {out}")
+    chosen = x.make_executor(
+        executor,
+        ray_actors=ray_actors,
+        ray_gpus=ray_gpus,
+        ray_ordered=ray_ordered,
+        endpoint=endpoint,
+        adapters=adapters,
+        adapter_names=adapter_names,
+        endpoint_key=endpoint_key,
+        endpoint_requests=endpoint_requests,
+    )
+    display, share = Display(quiet=quiet), parse_shard(shard)
+    score(config, RunFolder(out), display, force=force, executor=chosen, shard=share)
+    following = f"gradshield threshold {out}"
+    if not share.is_whole:
+        following = f"gradshield merge {out}, when all shards are done"
+    display.say(f"Scores are in {out}/scores. Next: {following}")

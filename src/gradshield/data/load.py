@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any, Literal
 from gradshield.data.containers import Container
 from gradshield.data.conversation import Conversation, Rejection
 from gradshield.data.errors import DataError
-from gradshield.data.formats import PREFERENCE, detect_format, format_named
+from gradshield.data.formats import PREFERENCE, FormatDetection, detect_format, format_named
 from gradshield.data.omissions import omission_notes
 from gradshield.data.opening import open_source
-from gradshield.data.pairs import Kinds, TokenizedPair, count_kinds, tokenize_pairs
+from gradshield.data.pairs import Kinds, TokenizedPair, kinds_of, tokenize_pairs
 from gradshield.data.profiles import DEFAULT_PROFILE, Profile, RowReader, make_profile
 from gradshield.data.rows import SourceRow
 from gradshield.data.source import DataSource
@@ -154,11 +154,14 @@ def tokenize_rows_or_pairs(
     max_length: int | None = 2048,
     profile: Profile | Mapping[str, Any] | str = DEFAULT_PROFILE,
     progress: Callable[[int], None] | None = None,
+    detection: FormatDetection | None = None,
 ) -> TokenizedRows:
     """Tokenise rows that are in memory as plain rows or as preferences.
 
     The arguments are those of `load_examples`. Rows of the kind that is rarer are rejected: their
-    scores would be of another loss. A trainer's profile reads plain rows alone.
+    scores would be of another loss. A trainer's profile reads plain rows alone. Rows that are only
+    some of a file's are read alike in all parts of it with the `detection` of the whole file,
+    under `format="auto"`.
 
     Raises:
         DataError: Preferences were asked for, and a trainer's profile too.
@@ -170,12 +173,16 @@ def tokenize_rows_or_pairs(
             f"the profile {profile.name} is for rows of one answer; score preferences without it"
         )
     detects = format == "auto" and not for_one_answer
-    kinds = count_kinds(rows) if detects else Kinds(int(format == PREFERENCE.name), 0)
+    if format == "auto" and detection is None:
+        detection = detect_format(rows)
+    kinds = Kinds(int(format == PREFERENCE.name), 0)
+    if detects and detection is not None:
+        kinds = kinds_of(detection)
     if kinds.mostly_preferences:
         pairs, rejections = tokenize_pairs(
             rows, tokenizer, max_length=max_length, progress=progress
         )
-        statement = _reader(format, rows, response)[1]
+        statement = _reader(format, rows, response, detection)[1]
         return TokenizedRows([], pairs, rejections, statement, kinds.notes)
     examples, rejections, statement = tokenize_rows(
         rows,
@@ -185,6 +192,7 @@ def tokenize_rows_or_pairs(
         max_length=max_length,
         profile=profile,
         progress=progress,
+        detection=detection,
     )
     return TokenizedRows(examples, [], rejections, statement, kinds.notes)
 
@@ -198,8 +206,11 @@ def tokenize_rows(
     max_length: int | None = 2048,
     profile: Profile | Mapping[str, Any] | str = DEFAULT_PROFILE,
     progress: Callable[[int], None] | None = None,
+    detection: FormatDetection | None = None,
 ) -> tuple[list[TokenizedExample], dict[int, Rejection], str]:
     """Tokenise plain rows that are in memory; the arguments are those of `load_examples`.
+
+    For the `detection` see `tokenize_rows_or_pairs`.
 
     A preference row is rejected.
 
@@ -208,7 +219,7 @@ def tokenize_rows(
         Every row is in exactly one of the first two.
     """
     profile = make_profile(profile)
-    read, statement = _reader(format, rows, response)
+    read, statement = _reader(format, rows, response, detection)
     encode = profile.encoder(tokenizer, read, max_length)
     examples: list[TokenizedExample] = []
     rejections: dict[int, Rejection] = {}
@@ -223,11 +234,14 @@ def tokenize_rows(
 
 
 def _reader(
-    name: str, rows: Sequence[SourceRow], response: ResponseChoice
+    name: str,
+    rows: Sequence[SourceRow],
+    response: ResponseChoice,
+    detection: FormatDetection | None,
 ) -> tuple[RowReader, str]:
     """How to read a row in the format called `name`, and a sentence that says so."""
     if name == "auto":
-        detection = detect_format(rows)
+        detection = detection or detect_format(rows)
         read, statement = detection.to_conversation, detection.statement
     else:
         chosen = format_named(name)

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from gradshield.data.conversation import Conversation, Preference, Rejection
-from gradshield.data.formats import PREFERENCE, detect_format
+from gradshield.data.formats import PREFERENCE, FormatDetection
 from gradshield.data.rows import SourceRow
 from gradshield.data.tokenization import TokenizedExample, tokenize_conversation
 from gradshield.data.truncation import truncate
@@ -173,9 +173,9 @@ class Kinds:
         )
 
 
-def count_kinds(rows: Sequence[SourceRow]) -> Kinds:
+def kinds_of(detection: FormatDetection) -> Kinds:
     """Count by the format that each row is in."""
-    counts = {name: count.rows for name, count in detect_format(rows).counts.items()}
+    counts = {name: count.rows for name, count in detection.counts.items()}
     return Kinds(counts.pop(PREFERENCE.name, 0), sum(counts.values()))
 
 

@@ -217,10 +217,10 @@ def normalised_by_module(direction: Direction) -> Direction:
     return Direction(tensors, direction.record)
 
 
-def save_direction(direction: Direction, path: Path) -> None:
-    """Write a direction as safetensors, its record as metadata."""
+def save_direction(direction: Direction, path: Path, *, once: bool = False) -> None:
+    """Write a direction as safetensors, its record as metadata; see `written_whole`."""
     metadata = {"record": json.dumps(direction.record, sort_keys=True)}
-    with written_whole(path) as draft:
+    with written_whole(path, once=once) as draft:
         save_file(direction.tensors, draft, metadata=metadata)
 
 

@@ -8,17 +8,25 @@ from gradshield.run.actions import check_columns
 from gradshield.run.apply import apply
 from gradshield.run.folder import RunFolder
 from gradshield.run.report import write_report
-from gradshield.run.score import score
+from gradshield.run.score import LOCAL, score
 from gradshield.run.search import check_search, search
 from gradshield.run.source import open_input
 from gradshield.run.summary import NOTHING_KEPT, keeps_nothing, write_summary
 from gradshield.run.threshold import RowDecision, read_decision, threshold
+from gradshield.scoring.executors import Executor
 
 
 def filter_data(
-    config: RunConfig, folder: RunFolder, progress: Progress, *, force: bool = False
+    config: RunConfig,
+    folder: RunFolder,
+    progress: Progress,
+    *,
+    force: bool = False,
+    executor: Executor = LOCAL,
 ) -> RowDecision:
     """Score every row, choose the threshold, and write kept, removed and rejected files.
+
+    The arguments are those of `score`.
 
     Raises:
         UserError: The data, the model or the folder cannot be used, or a search found no threshold.
@@ -30,7 +38,7 @@ def filter_data(
     source.check_layout(config.shards)
     if config.search is not None:
         check_search(config.search)
-    score(config, folder, progress, force=force, source=source)
+    score(config, folder, progress, force=force, source=source, executor=executor)
     threshold(folder, config.threshold)
     if config.search is not None:
         search(config, folder, progress)

@@ -171,21 +171,30 @@ class RunFolder:
         Raises:
             UserError: The folder holds a run of other inputs, or other files, and not `force`.
         """
+        # In this order: others may be starting this very run, and what they write first is the
+        # provenance.
+        occupied = self._holds_something()
         found = self._found_identity()
         if found == identity:
             return True
         if found is not None and not force:
-            raise UserError(
-                f"{self.path} holds a run of other inputs ({_difference(found, identity)}). "
-                "Name another --out, or start over there with --force."
-            )
-        if found is None and self._holds_something():
+            raise self._other_inputs(found, identity)
+        if found is None and occupied:
             raise UserError(f"{self.path} exists and is no run folder: name another --out.")
         if found is not None:
             self._clear()
         self.path.mkdir(parents=True, exist_ok=True)
-        write_json(self.provenance, {"identity": identity, **record})
+        write_json(self.provenance, {"identity": identity, **record}, once=True)
+        found = self._found_identity()
+        if found is not None and found != identity:  # another run was faster
+            raise self._other_inputs(found, identity)
         return False
+
+    def _other_inputs(self, found: Mapping[str, Any], identity: Mapping[str, Any]) -> UserError:
+        return UserError(
+            f"{self.path} holds a run of other inputs ({difference(found, identity)}). "
+            "Name another --out, or start over there with --force."
+        )
 
     def _clear(self) -> None:
         """Delete what a run wrote, and nothing that somebody put beside it."""
@@ -212,7 +221,10 @@ class RunFolder:
             _delete(path)
 
     def _holds_something(self) -> bool:
-        return self.path.is_file() or (self.path.exists() and any(self.path.iterdir()))
+        if not self.path.is_dir():
+            return self.path.exists()
+        draft = f".{self.provenance.name}."
+        return any(not entry.name.startswith(draft) for entry in self.path.iterdir())
 
     def _found_identity(self) -> dict[str, Any] | None:
         if not self.provenance.is_file():
@@ -229,9 +241,12 @@ def _delete(path: Path) -> None:
         path.unlink(missing_ok=True)
 
 
-def _difference(found: Mapping[str, Any], wanted: Mapping[str, Any]) -> str:
+def difference(
+    found: Mapping[str, Any], wanted: Mapping[str, Any], places: tuple[str, str] = ("there", "now")
+) -> str:
+    """What differs between the identities of two runs, for people, who know them as `places`."""
     changed = [
-        f"{name}: {_short(found.get(name))} there, {_short(wanted.get(name))} now"
+        f"{name}: {_short(found.get(name))} {places[0]}, {_short(wanted.get(name))} {places[1]}"
         for name in sorted({*found, *wanted})
         if found.get(name) != wanted.get(name)
     ]
@@ -243,8 +258,8 @@ def _short(value: Any) -> str:
     return text if len(text) <= 40 else f"{text[:16]}…"
 
 
-def write_json(path: Path, content: Any) -> None:
-    """Write JSON that is the same for the same content."""
+def write_json(path: Path, content: Any, *, once: bool = False) -> None:
+    """Write JSON that is the same for the same content; see `written_whole`."""
     text = json.dumps(content, indent=2, ensure_ascii=False) + "\n"
     # Half of a surrogate pair, from a row's own field names, has no UTF-8 form but a JSON escape.
-    write_text(path, text.encode("utf-8", "backslashreplace").decode("utf-8"))
+    write_text(path, text.encode("utf-8", "backslashreplace").decode("utf-8"), once=once)

@@ -24,11 +24,21 @@ PACKAGES = ("torch", "transformers", "tokenizers", "peft", "numpy", "scipy", "sc
 
 def run_identity(config: RunConfig, loaded: LoadedModel, source: DataSource) -> dict[str, Any]:
     """What decides the scores of a run: two runs that agree in this have the same scores."""
+    chosen = chosen_identity(config, source)
+    named = ("data_sha256", "model", "adapter")
+    return {
+        **{name: chosen.pop(name) for name in named},
+        **model_identity(loaded),
+        **chosen,
+    }
+
+
+def chosen_identity(config: RunConfig, source: DataSource) -> dict[str, Any]:
+    """The part of `run_identity` that is known without the model."""
     return {
         "data_sha256": source.sha256(),
         "model": config.model.name,
         "adapter": config.model.adapter,
-        **model_identity(loaded),
         **config.data.model_dump(mode="json"),
         **config.scoring.model_dump(),
     }

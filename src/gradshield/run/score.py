@@ -3,33 +3,44 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Protocol
 
-from gradshield.config import RunConfig, ScoringSettings
-from gradshield.data import DataSource, LoadedData, Rejection, load_examples
+from gradshield.config import ModelSettings, RunConfig, ScoringSettings
+from gradshield.data import DEFAULT_PROFILE, DataSource, LoadedData
+from gradshield.data.survey import RowsSource, Scorable
 from gradshield.errors import UserError
 from gradshield.evaluation.generation import Answer
 from gradshield.models.load import LoadedModel, load_model
 from gradshield.probes.calibration import answer_probes, measure_direction
 from gradshield.probes.direction import Direction, load_direction, save_direction
 from gradshield.probes.proxies import OwnAnswers
-from gradshield.progress import Progress
+from gradshield.progress import Progress, Silent
+from gradshield.run.engine import keep_engine, stored_step
+from gradshield.run.fingerprints import run_fingerprint
 from gradshield.run.folder import RunFolder, write_json
 from gradshield.run.health import report_health
-from gradshield.run.provenance import loss_record, run_identity, run_record
+from gradshield.run.provenance import (
+    loss_record,
+    model_identity,
+    run_identity,
+    run_record,
+)
+from gradshield.run.reading import read_rows, read_whole
+from gradshield.run.served import prepare_served
 from gradshield.run.source import check_apart, open_input
-from gradshield.scoring.engines import PreparedEngine
-from gradshield.scoring.lines import reference_for, score_lines, settings_for
-from gradshield.scoring.preference import preference_statement
+from gradshield.scoring.executors import Executor, LocalExecutor, Recipe, ServedExecutor, Work
+from gradshield.scoring.model_lines import lines_by_model
+from gradshield.scoring.parts import Part, cut_into_parts, rejected_rows
+from gradshield.scoring.preference import preference_settings, preference_statement
+from gradshield.scoring.reference import reference_examples_for, reference_pairs_for
 from gradshield.scoring.score import prepare_engine
-from gradshield.scoring.table import read_table, rejected_line, write_part
+from gradshield.scoring.shards import WHOLE, Shard
+from gradshield.scoring.table import write_part
 
-ROWS_PER_PART = 128
-"""Rows of one part of the score table; an interrupted run repeats at most this many."""
-
-MOST_REASON = 1000
-"""Characters of a row's reason: a field name of the data's can be megabytes long."""
+LOCAL = LocalExecutor()
 
 
 def score(
@@ -39,30 +50,105 @@ def score(
     *,
     force: bool = False,
     source: DataSource | None = None,
+    executor: Executor = LOCAL,
+    shard: Shard = WHOLE,
 ) -> None:
     """Score every row of the input, or go on where an earlier run stopped.
 
     Args:
         config: The configuration.
-        folder: The run folder.
-        progress: Told how far it is.
-        force: Throw away what a run of other inputs left in the folder.
+        folder: The run folder; several shards may share one.
+        progress: Told of what goes on.
+        force: Start over where the folder holds a run of other inputs.
         source: The input, where it has been opened already.
+        executor: Where and how rows are scored; the scores do not depend on it, but for a served
+            model's, which has the direction in low rank.
+        shard: The share of the rows to score; `merge` makes a whole run of all of them.
 
     Raises:
         UserError: The data, the model or the folder cannot be used.
     """
+    executor.check()
+    if force and not shard.is_whole:
+        raise UserError("--force would delete what other shards wrote: name another --out.")
     # Unusable data is to be known before the model is loaded.
     source = source or open_input(config, progress)
+    run = prepare(config, folder, progress, source, force=force, executor=executor, shard=shard)
+    parts = cut_into_parts(run.rows.total, folder.scores.resolve(), run.fingerprint)
+    mine = shard.of(parts)
+    if not shard.is_whole:
+        progress.say(shard_text(shard, mine, run.rows.total))
+    if not (folder.reference.is_file() and all(part.is_done for part in mine)):
+        work = run.work(config, folder, progress)
+        _score_reference(config, work, folder, progress)
+        executor.run(work, mine, progress)
+    if shard.is_whole:
+        # Last: that it is there tells that scoring is complete. The reasons are those of the score
+        # table, which knows of scores that are not finite too.
+        write_json(folder.rejections, rejected_rows(folder.scores))
+
+
+def measure(
+    config: RunConfig, folder: RunFolder, progress: Progress, *, force: bool = False
+) -> None:
+    """Do of `score` what comes before the rows: direction, engine and reference scores.
+
+    Shards then find them in the folder and use the same ones.
+
+    Raises:
+        UserError: The data, the model or the folder cannot be used.
+    """
+    run = prepare(config, folder, progress, open_input(config, progress), force=force)
+    if not (folder.reference.is_file() and folder.engine.is_file()):
+        _score_reference(config, run.work(config, folder, progress), folder, progress)
+
+
+class ReadyRun(Protocol):
+    """A run whose folder is claimed and whose direction is there."""
+
+    @property
+    def rows(self) -> RowsSource:
+        """The input."""
+
+    @property
+    def fingerprint(self) -> str:
+        """Of what decides the scores."""
+
+    def work(self, config: RunConfig, folder: RunFolder, progress: Progress) -> Work:
+        """Make an engine ready, and keep what it chose.
+
+        Raises:
+            UserError: The engine cannot serve the model.
+        """
+
+
+def prepare(
+    config: RunConfig,
+    folder: RunFolder,
+    progress: Progress,
+    source: DataSource,
+    *,
+    force: bool = False,
+    executor: Executor = LOCAL,
+    shard: Shard = WHOLE,
+) -> ReadyRun:
+    """Claim the folder and see that it holds a direction; the arguments are those of `score`.
+
+    Raises:
+        UserError: The data, the model or the folder cannot be used.
+    """
     check_apart(source, folder.path)
+    in_parts = executor.in_parts or not shard.is_whole
+    if isinstance(executor, ServedExecutor):
+        return prepare_served(config, folder, progress, executor, source, in_parts=in_parts)
     loaded = load_model(**config.model.model_dump(), say=progress.say)
-    data = read_data(config, loaded, progress, source)
-    settings = settings_for(data.scorable, config.scoring)
-    if data.pairs:
+    rows = read_rows(config, loaded.tokenizer, progress, source, in_parts=in_parts)
+    settings, loss = config.scoring, {"loss": loss_record(config)}
+    if rows.holds_pairs:
         _check_no_search(config)
+        settings, loss = preference_settings(settings), {}
         progress.say(preference_statement(settings))
     identity = run_identity(config, loaded, source)
-    loss = {} if data.pairs else {"loss": loss_record(config)}
     continued = folder.claim(identity, {**loss, **run_record(source)}, force=force)
     folder.write_config(config)
     if continued:
@@ -70,16 +156,68 @@ def score(
     answers = probe_answers(folder, loaded, progress)
     report_health(answers, progress)
     direction = _direction(config, folder, loaded, answers, progress)
-    if not _is_scored(folder, data):
-        engine = prepare_engine(loaded, direction, settings, progress)
-        preference = preference_statement(settings) if data.pairs else None
-        write_json(
-            folder.engine,
-            {"notes": engine.notes, "warning": engine.warning, "preference": preference},
+    return LoadedRun(loaded, rows, run_fingerprint(identity), direction, settings)
+
+
+@dataclass(frozen=True)
+class LoadedRun:
+    """A run with its model in this process; see `ReadyRun`."""
+
+    loaded: LoadedModel
+    rows: RowsSource
+    fingerprint: str
+    direction: Direction
+    settings: ScoringSettings
+
+    def work(self, config: RunConfig, folder: RunFolder, progress: Progress) -> Work:
+        """See `ReadyRun`: the step of an earlier start, or of another shard, is kept."""
+        settings, step = self.settings, stored_step(folder)
+        engine = prepare_engine(self.loaded, self.direction, settings, progress, step)
+        about = {
+            "notes": engine.notes,
+            "warning": engine.warning,
+            "preference": preference_statement(settings) if self.rows.holds_pairs else None,
+            "step": engine.step,
+        }
+        step = keep_engine(folder, about)["step"]
+        if step != engine.step:  # another shard was faster
+            engine = prepare_engine(self.loaded, self.direction, settings, Silent(), step)
+        return Work(
+            self.rows,
+            self.loaded.tokenizer,
+            lines_by_model(self.loaded, engine, settings),
+            Recipe(
+                portable(config.model, self.loaded),
+                settings,
+                folder.direction.resolve(),
+                step,
+                model_identity,
+                model_identity(self.loaded),
+            ),
         )
-        _score_reference(config, folder, loaded, engine, data, progress)
-        _score_rows(settings, folder, loaded, engine, data, progress)
-    _write_rejections(folder, data)
+
+
+def portable(settings: ModelSettings, loaded: LoadedModel) -> ModelSettings:
+    """The settings as another process needs them: the same precision, and whole paths."""
+    return settings.model_copy(
+        update={
+            "dtype": str(loaded.model.dtype).removeprefix("torch."),
+            "name": _whole_path(settings.name),
+            "adapter": None if settings.adapter is None else _whole_path(settings.adapter),
+        }
+    )
+
+
+def _whole_path(name: str) -> str:
+    return str(Path(name).resolve()) if Path(name).is_dir() else name
+
+
+def shard_text(shard: Shard, parts: Sequence[Part], total: int) -> str:
+    """Which rows a shard scores, for people."""
+    if not parts:
+        return f"Shard {shard} has nothing to score: {total} rows make too few parts for so many."
+    first, last = parts[0].rows[0], parts[-1].rows[-1]
+    return f"Shard {shard}: rows {first} to {last} of {total}."
 
 
 def _check_no_search(config: RunConfig) -> None:
@@ -95,35 +233,7 @@ def read_data(
     config: RunConfig, loaded: LoadedModel, progress: Progress, source: DataSource
 ) -> LoadedData:
     """Read and tokenise the input, and say what was found."""
-    data = load_examples(source, loaded.tokenizer, **dict(config.data))
-    progress.say(f"{source.description}; {data.format_statement}")
-    for note in data.notes:
-        progress.say(note)
-    profile = config.data.profile
-    if not data.pairs:
-        progress.say(f"Profile {profile.name}: loss on {profile.carries_loss}.")
-    if data.truncated:
-        progress.say(
-            f"{data.truncated} rows are longer than {config.data.max_length} tokens. What becomes "
-            f"of such a row: {profile.cuts}."
-        )
-    return data
-
-
-def _write_rejections(folder: RunFolder, data: LoadedData) -> None:
-    """Keep the reasons of the score table, which knows of scores that are not finite too.
-
-    Written last: that it is there tells that scoring is complete.
-    """
-    rejected = []
-    for line in read_table(folder.scores):
-        if line["status"] == "rejected":
-            reason, _, detail = line["reason"].partition(": ")
-            row = data.rows[line["row"]]
-            place = {"row": row.position, "line": row.line}
-            file = {} if row.file is None else {"file": row.file}
-            rejected.append({**place, **file, "reason": reason, "detail": detail})
-    write_json(folder.rejections, rejected)
+    return read_whole(config, loaded.tokenizer, progress, source)
 
 
 def probe_answers(folder: RunFolder, loaded: LoadedModel, progress: Progress) -> OwnAnswers:
@@ -137,8 +247,8 @@ def probe_answers(folder: RunFolder, loaded: LoadedModel, progress: Progress) ->
         name: [[a["prompt_ids"], a["token_ids"], a["finished"]] for a in group]
         for name, group in asdict(answers).items()
     }
-    write_json(folder.answers, content)
-    return answers
+    write_json(folder.answers, content, once=True)
+    return probe_answers(folder, loaded, progress)
 
 
 def _answers_from(loaded: LoadedModel, stored: list[list[list[int]]]) -> list[Answer]:
@@ -172,73 +282,24 @@ def _direction(
             normalise=scoring.normalise,
             progress=progress,
         )
-        save_direction(direction, folder.direction)
+        save_direction(direction, folder.direction, once=True)
     # Always from the file, whose layers have an order of their own: sums over layers then round
-    # alike in a run that goes on.
+    # alike in a run that goes on, and in all shards.
     return load_direction(folder.direction)
 
 
-def _score_reference(
-    config: RunConfig,
-    folder: RunFolder,
-    loaded: LoadedModel,
-    engine: PreparedEngine,
-    data: LoadedData,
-    progress: Progress,
-) -> None:
+def _score_reference(config: RunConfig, work: Work, folder: RunFolder, progress: Progress) -> None:
     if folder.reference.is_file():
         return
-    like = data.rows[data.examples[0].row].value if data.examples else None
-    rows = reference_for(data.scorable, loaded, config.data.profile, like)
-    settings = settings_for(rows, config.scoring)
+    rows = _reference(config, work)
     with progress.track("Scoring reference rows", len(rows), "rows") as advance:
-        lines = score_lines(loaded, rows, engine, settings, ids={}, progress=advance)
-    write_part(lines, folder.reference)
+        write_part(work.score(rows, {}, advance), folder.reference, once=True)
 
 
-def _parts(folder: RunFolder, data: LoadedData) -> dict[Path, range]:
-    """The files of the score table, and the rows that each holds."""
-    return {
-        folder.scores / f"part-{number:05d}.parquet": range(
-            start, min(start + ROWS_PER_PART, len(data.rows))
-        )
-        for number, start in enumerate(range(0, len(data.rows), ROWS_PER_PART))
-    }
-
-
-def _is_scored(folder: RunFolder, data: LoadedData) -> bool:
-    return all(path.is_file() for path in (folder.reference, *_parts(folder, data)))
-
-
-def _score_rows(
-    settings: ScoringSettings,
-    folder: RunFolder,
-    loaded: LoadedModel,
-    engine: PreparedEngine,
-    data: LoadedData,
-    progress: Progress,
-) -> None:
-    examples = {row.row: row for row in data.scorable}
-    ids = dict(enumerate(data.ids))
-    with progress.track("Scoring rows", len(data.rows), "rows") as advance:
-        for path, positions in _parts(folder, data).items():
-            if path.is_file():
-                advance(len(positions))
-                continue
-            scorable = [examples[row] for row in positions if row in examples]
-            lines = score_lines(loaded, scorable, engine, settings, ids=ids, progress=advance)
-            rejected = [row for row in positions if row not in examples]
-            reasons = {row: reason_text(data.rejections[row]) for row in rejected}
-            lines += [rejected_line(row, ids[row], reason) for row, reason in reasons.items()]
-            write_part(lines, path)
-            advance(len(rejected))
-
-
-def reason_text(rejection: Rejection) -> str:
-    """The reason for the table; half of a surrogate pair, which no file takes, as its escape.
-
-    Cut to `MOST_REASON` characters: some reasons quote a role, or name the fields that were found.
-    """
-    text = str(rejection)
-    short = text if len(text) <= MOST_REASON else text[:MOST_REASON] + "…"
-    return short.encode("utf-8", "backslashreplace").decode("utf-8")
+def _reference(config: RunConfig, work: Work) -> Sequence[Scorable]:
+    """Harmless rows of the same kind and under the same profile."""
+    if work.rows.holds_pairs:
+        return reference_pairs_for(work.tokenizer)
+    profile = config.data.profile
+    like = None if profile.name == DEFAULT_PROFILE else work.rows.first_plain(work.tokenizer)
+    return reference_examples_for(work.tokenizer, profile, like)

@@ -196,7 +196,7 @@ def read_scores(folder: RunFolder) -> list[dict[str, Any]]:
     if not folder.rejections.is_file():
         raise UserError(
             f"Scoring in {folder.path} stopped after {len(lines)} rows: run the same command "
-            "again, it goes on from there."
+            "again, it goes on from there; shards are joined by `gradshield merge`."
         )
     return lines
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from transformers import PreTrainedTokenizerBase
+
 from gradshield.data import DEFAULT_PROFILE, Profile, tokenize_rows
 from gradshield.data.pairs import TokenizedPair
 from gradshield.data.rows import SourceRow
@@ -32,15 +34,22 @@ def reference_examples(
     Raises:
         UserError: The profile puts no token of such rows into the loss.
     """
+    return reference_examples_for(loaded.tokenizer, profile, like)
+
+
+def reference_examples_for(
+    tokenizer: PreTrainedTokenizerBase,
+    profile: Profile | None = None,
+    like: Mapping[str, Any] | None = None,
+) -> list[TokenizedExample]:
+    """The same, where there is no model beside the tokenizer."""
     if profile is None or profile.name == DEFAULT_PROFILE:
-        return [row.example for row in harmless_rows(loaded.tokenizer, "validation")]
+        return [row.example for row in harmless_rows(tokenizer, "validation")]
     rows = [
         SourceRow(number, None, profile.exchange(question, answer, like or {}))
         for number, (_, question, answer) in enumerate(harmless_texts("validation"))
     ]
-    examples, rejections, _ = tokenize_rows(
-        rows, loaded.tokenizer, profile=profile, max_length=None
-    )
+    examples, rejections, _ = tokenize_rows(rows, tokenizer, profile=profile, max_length=None)
     if rejections:
         first = next(iter(rejections.values()))
         raise UserError(
@@ -52,4 +61,9 @@ def reference_examples(
 
 def reference_pairs(loaded: LoadedModel) -> list[TokenizedPair]:
     """Tokenised preference rows, numbered from 0; of the same prompts."""
-    return [row.pair for row in harmless_pairs(loaded.tokenizer)]
+    return reference_pairs_for(loaded.tokenizer)
+
+
+def reference_pairs_for(tokenizer: PreTrainedTokenizerBase) -> list[TokenizedPair]:
+    """The same, where there is no model beside the tokenizer."""
+    return [row.pair for row in harmless_pairs(tokenizer)]

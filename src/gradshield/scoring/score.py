@@ -17,14 +17,27 @@ from gradshield.progress import Progress
 from gradshield.scoring.batching import batch_end, by_length, padded_tokens
 from gradshield.scoring.engines import ENGINES, ExampleScore, PreparedEngine, default_engine
 from gradshield.scoring.engines.base import ScoreBatch
+from gradshield.scoring.engines.finite_difference import FiniteDifference
 from gradshield.scoring.memory import BatchBudget
 from gradshield.scoring.reference import reference_examples
 
 
 def prepare_engine(
-    loaded: LoadedModel, direction: Direction, settings: ScoringSettings, progress: Progress
+    loaded: LoadedModel,
+    direction: Direction,
+    settings: ScoringSettings,
+    progress: Progress,
+    step: float | None = None,
 ) -> PreparedEngine:
     """The engine of the settings, made ready on the reference rows; says what it chose, and why.
+
+    Args:
+        loaded: The aligned model.
+        direction: g, the gradient of the safety proxy.
+        settings: Which engine, and of what loss.
+        progress: Told of the choices.
+        step: The step that finite differences chose before, for scores that go with those; None
+            for a new choice.
 
     Raises:
         UserError: The engine cannot serve this model.
@@ -37,7 +50,8 @@ def prepare_engine(
         count = compile_blocks_below(loaded.model, list(direction.tensors))
         progress.say(f"{count} blocks lie below the direction and are compiled at their first use.")
     sample = reference_examples(loaded)
-    prepared = ENGINES[name].prepare(loaded.model, direction, settings.reduction, sample)
+    engine = FiniteDifference(step) if step is not None else ENGINES[name]
+    prepared = engine.prepare(loaded.model, direction, settings.reduction, sample)
     told = replace(prepared, notes=(f"{name}: {reason}", *prepared.notes))
     progress.say(f"Engine {'; '.join(told.notes)}.")
     if told.warning is not None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from gradshield.data.conversation import Rejection
 from gradshield.data.pairs import TokenizedPair
 from gradshield.data.tokenization import TokenizedExample
 from gradshield.files import written_whole
@@ -46,6 +48,12 @@ FIHS_MEANING = (
     "towards answering harmful prompts, negative ones towards refusing them. It is no verdict on "
     "the text: a row can be vile and teach refusal, or look harmless and erode it."
 )
+
+FOOTER_KEY = b"gradshield"
+"""Key of a part's own description in its footer."""
+
+MOST_REASON = 1000
+"""Characters of a row's reason: a field name of the data's can be megabytes long."""
 
 NON_FINITE = (
     "non_finite_score: the loss or the score overflowed; use --dtype float32 for this model"
@@ -91,11 +99,44 @@ def rejected_line(row: int, own_id: str | int | None, reason: str) -> dict[str, 
     }
 
 
-def write_part(lines: Sequence[Mapping[str, Any]], path: Path) -> None:
-    """Write lines, sorted by row, as one parquet file, whole or not at all."""
+def reason_text(rejection: Rejection) -> str:
+    """The reason for the table; half of a surrogate pair, which no file takes, as its escape.
+
+    Cut to `MOST_REASON` characters: some reasons quote a role, or name the fields that were found.
+    """
+    text = str(rejection)
+    short = text if len(text) <= MOST_REASON else text[:MOST_REASON] + "…"
+    return short.encode("utf-8", "backslashreplace").decode("utf-8")
+
+
+def write_part(
+    lines: Sequence[Mapping[str, Any]],
+    path: Path,
+    *,
+    about: Mapping[str, Any] | None = None,
+    once: bool = False,
+) -> None:
+    """Write lines, sorted by row, as one parquet file, whole or not at all.
+
+    Args:
+        lines: Lines of the table.
+        path: The file.
+        about: What to say of the lines in the file's footer.
+        once: See `written_whole`.
+    """
     in_order = sorted(lines, key=lambda line: line["row"])
-    with written_whole(path) as draft:
-        pq.write_table(pa.Table.from_pylist(in_order, schema=SCHEMA), draft)
+    schema = SCHEMA if about is None else SCHEMA.with_metadata({FOOTER_KEY: json.dumps(about)})
+    with written_whole(path, once=once) as draft:
+        pq.write_table(pa.Table.from_pylist(in_order, schema=schema), draft)
+
+
+def read_footer(path: Path) -> dict[str, Any] | None:
+    """What `write_part` was told to say of the lines; None for a file that says nothing."""
+    metadata = pq.read_schema(path).metadata or {}
+    if FOOTER_KEY not in metadata:
+        return None
+    about: dict[str, Any] = json.loads(metadata[FOOTER_KEY])
+    return about
 
 
 def read_table(folder: Path) -> list[dict[str, Any]]:

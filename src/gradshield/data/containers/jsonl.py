@@ -43,7 +43,8 @@ class JsonlContainer:
         """See `Container.read`."""
         _, lines, _ = split_lines(path)
         return [
-            _parse(line, position, number, path) for position, (number, line) in enumerate(lines)
+            parse_line(line, position, number, path)
+            for position, (number, line) in enumerate(lines)
         ]
 
     def write_subset(self, source: Path, positions: Sequence[int], target: Path) -> None:
@@ -55,7 +56,8 @@ class JsonlContainer:
         join_lines(parts, target)
 
 
-def _parse(line: bytes, position: int, number: int, path: Path) -> SourceRow:
+def parse_line(line: bytes, position: int, number: int, path: Path) -> SourceRow:
+    """The row at `position` in a line with its 1-based `number` in `path`."""
     content = line.rstrip(b"\r\n")
     try:
         value = json.loads(line.decode("utf-8"))

@@ -7,7 +7,12 @@ from collections.abc import Sequence
 from gradshield.data.errors import DataError
 from gradshield.data.formats.alpaca import AlpacaFormat
 from gradshield.data.formats.base import Format
-from gradshield.data.formats.detection import FormatCount, FormatDetection, detect_among
+from gradshield.data.formats.detection import (
+    FormatCount,
+    FormatDetection,
+    detect_among,
+    joined_detection,
+)
 from gradshield.data.formats.messages import MessagesFormat
 from gradshield.data.formats.preference import PreferenceFormat
 from gradshield.data.formats.prompt_completion import PromptCompletionFormat
@@ -34,6 +39,7 @@ __all__ = [
     "FormatDetection",
     "detect_format",
     "format_named",
+    "joined_detection",
 ]
 
 

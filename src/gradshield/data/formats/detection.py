@@ -27,14 +27,28 @@ class FormatDetection:
     Attributes:
         format: The format of most rows, None if no row is of a known format.
         counts: By format name, in registry order; only formats that occur.
-        statement: The finding as one sentence.
+        unknown: Rows of no known format, None if there is no such row.
         formats: The formats that were tried.
     """
 
     format: Format | None
     counts: dict[str, FormatCount]
-    statement: str
+    unknown: FormatCount | None
     formats: tuple[Format, ...]
+
+    @property
+    def statement(self) -> str:
+        """The finding as one sentence."""
+        groups = [_group(name, count) for name, count in self.counts.items()]
+        if self.unknown is not None:
+            groups.append(_group("no known format", self.unknown))
+        if not groups:
+            return "format: no row could be parsed"
+        # Plain rows and preferences are of two kinds, of which one is rejected.
+        one_kind = PreferenceFormat.name not in self.counts
+        several = len(self.counts) > 1 and one_kind
+        mixed = "; each row is read by its own format" if several else ""
+        return f"format: {', '.join(groups)}{mixed}"
 
     def to_conversation(self, value: dict[str, Any]) -> Conversation:
         """Read a row by the majority format if it has its fields, else by the first that fits.
@@ -57,26 +71,32 @@ def detect_among(formats: tuple[Format, ...], rows: Sequence[SourceRow]) -> Form
         if row.value is not None:
             name = next((f.name for f in formats if f.matches(row.value)), None)
             (unknown if name is None else members.setdefault(name, [])).append(row)
-    counts = {
-        f.name: FormatCount(len(members[f.name]), members[f.name][0])
-        for f in formats
-        if f.name in members
-    }
-    majority = max(counts, key=lambda name: counts[name].rows, default=None)
+    counts = {name: FormatCount(len(found), found[0]) for name, found in members.items()}
+    return _detection(formats, counts, FormatCount(len(unknown), unknown[0]) if unknown else None)
+
+
+def joined_detection(first: FormatDetection, second: FormatDetection) -> FormatDetection:
+    """What `detect_among` would have found in the rows of the first and then the second."""
+    counts = dict(first.counts)
+    for name, count in second.counts.items():
+        counts[name] = _sum(counts.get(name), count)
+    unknown = first.unknown
+    if second.unknown is not None:
+        unknown = _sum(unknown, second.unknown)
+    return _detection(first.formats, counts, unknown)
+
+
+def _sum(first: FormatCount | None, second: FormatCount) -> FormatCount:
+    return second if first is None else FormatCount(first.rows + second.rows, first.first)
+
+
+def _detection(
+    formats: tuple[Format, ...], counts: dict[str, FormatCount], unknown: FormatCount | None
+) -> FormatDetection:
+    in_order = {f.name: counts[f.name] for f in formats if f.name in counts}
+    majority = max(in_order, key=lambda name: in_order[name].rows, default=None)
     chosen = next((f for f in formats if f.name == majority), None)
-    return FormatDetection(chosen, counts, _statement(counts, unknown), formats)
-
-
-def _statement(counts: dict[str, FormatCount], unknown: list[SourceRow]) -> str:
-    groups = [_group(name, count) for name, count in counts.items()]
-    if unknown:
-        groups.append(_group("no known format", FormatCount(len(unknown), unknown[0])))
-    if not groups:
-        return "format: no row could be parsed"
-    # Plain rows and preferences are of two kinds, of which one is rejected.
-    one_kind = PreferenceFormat.name not in counts
-    mixed = "; each row is read by its own format" if len(counts) > 1 and one_kind else ""
-    return f"format: {', '.join(groups)}{mixed}"
+    return FormatDetection(chosen, in_order, unknown, formats)
 
 
 def _group(name: str, count: FormatCount) -> str:

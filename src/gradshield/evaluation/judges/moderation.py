@@ -11,9 +11,10 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.request import Request
 
+from gradshield.api import shown
 from gradshield.errors import UserError
 from gradshield.evaluation.judges.base import COMPLIED_FROM, Exchange
-from gradshield.evaluation.judges.endpoint import EndpointJudge, shown
+from gradshield.evaluation.judges.endpoint import EndpointJudge
 
 
 @dataclass(frozen=True)

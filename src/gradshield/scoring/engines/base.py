@@ -83,11 +83,13 @@ class PreparedEngine:
         score: Scores a batch.
         notes: What was chosen, and why, a line each.
         warning: What must not be missed, or None.
+        step: Length in parameter space of the step of finite differences, None for other engines.
     """
 
     score: ScoreBatch
     notes: tuple[str, ...] = ()
     warning: str | None = None
+    step: float | None = None
 
 
 class Engine(Protocol):

@@ -86,7 +86,8 @@ class FiniteDifference:
             return lambda batch: _score(model, placed, batch, step, reduction)
 
         if self.step is not None:
-            return PreparedEngine(scorer(self.step), (f"step {self.step:g}, as given",))
+            note = f"step {self.step:g}, as given"
+            return PreparedEngine(scorer(self.step), (note,), step=self.step)
         chosen = spread(sample, STEP_SAMPLE)
 
         @cache
@@ -95,7 +96,7 @@ class FiniteDifference:
 
         step, error = choose_step(scores, STEP * torch.finfo(model.dtype).eps ** (1 / 3))
         note = f"step {step:.2g}, estimated error {error:.1e} of a typical score"
-        return PreparedEngine(scorer(step), (note,), _warning(error))
+        return PreparedEngine(scorer(step), (note,), _warning(error), step)
 
 
 def _warning(error: float) -> str | None:
@@ -147,14 +148,23 @@ def _score(
         losses = [losses.double() for losses in response_token_losses(model, batch)]
     above, below = losses[: len(batch)], losses[len(batch) :]
     return [
-        _difference(example.row, high, low, step, reduction)
+        central_difference(example.row, high, low, step, reduction)
         for example, high, low in zip(batch, above, below, strict=True)
     ]
 
 
-def _difference(
+def central_difference(
     row: int, above: Tensor, below: Tensor, step: float, reduction: Reduction
 ) -> ExampleScore:
+    """The score of an example from the losses of its response tokens on both sides of theta_0.
+
+    Args:
+        row: Position of the example in the input.
+        above: Losses at theta_0 + step g/|g|, [response tokens], float64, in nats.
+        below: Losses at theta_0 - step g/|g|, alike.
+        step: Length of the step in parameter space.
+        reduction: What l(z) is of the losses.
+    """
     tokens = (below - above) / (2 * step * divisor(reduction, len(above)))
     return ExampleScore.of_tokens(row, tokens, float((above + below).mean() / 2), reduction)
 

@@ -1,0 +1,60 @@
+"""Lines of the score table from a model in this process."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from gradshield.config import ScoringSettings
+from gradshield.data.conversation import Rejection
+from gradshield.data.survey import Scorable
+from gradshield.data.tokenization import TokenizedExample
+from gradshield.models.load import LoadedModel
+from gradshield.scoring.engines import PreparedEngine
+from gradshield.scoring.lines import score_lines
+from gradshield.scoring.parts import Advance, Ids, ScoreLines
+from gradshield.scoring.table import reason_text, rejected_line
+
+
+def lines_by_model(
+    loaded: LoadedModel, engine: PreparedEngine, settings: ScoringSettings
+) -> ScoreLines:
+    """Score with a model and an engine that is made ready for it.
+
+    A row with a token that the model has no embedding for is rejected before it reaches an
+    accelerator, which such a token would stop for good.
+
+    Args:
+        loaded: The aligned model.
+        engine: How to compute the directional derivative, made ready with these settings.
+        settings: See `score_lines`.
+    """
+    known = embeddings(loaded)
+
+    def score(rows: Sequence[Scorable], ids: Ids, advance: Advance) -> list[dict[str, Any]]:
+        foreign = {row.row: token for row in rows if (token := _largest(row)) >= known}
+        readable = [row for row in rows if row.row not in foreign]
+        lines = score_lines(loaded, readable, engine, settings, ids=ids, progress=advance)
+        advance(len(foreign))
+        return lines + [
+            rejected_line(row, ids.get(row), _unknown_token(token, known))
+            for row, token in foreign.items()
+        ]
+
+    return score
+
+
+def _largest(row: Scorable) -> int:
+    answers = (row,) if isinstance(row, TokenizedExample) else (row.chosen, row.rejected)
+    return max(max(answer.input_ids) for answer in answers)
+
+
+def embeddings(loaded: LoadedModel) -> int:
+    """How many tokens the model has embeddings for."""
+    weight: Any = loaded.model.get_input_embeddings()
+    return int(weight.weight.shape[0])
+
+
+def _unknown_token(token: int, known: int) -> str:
+    detail = f"the tokenizer makes the token {token}, but the model knows {known} tokens"
+    return reason_text(Rejection("unknown_token", detail))

@@ -1,0 +1,151 @@
+"""Ranges of rows: together they are what the container reads whole."""
+
+from __future__ import annotations
+
+import json
+import pickle
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from gradshield.data import Rejection, load_examples, make_profile, open_source
+from gradshield.data import row_ranges as module
+from gradshield.data.row_ranges import all_rows, row_ranges
+from gradshield.data.survey import InMemory, survey_rows
+from tests.run.data_files import good_rows, mixed_jsonl, write_jsonl
+from tests.tiny_models import chat_tokenizer
+
+LINES = st.sampled_from(
+    [
+        b"\n",
+        b" \t\r\n",
+        b'{"a": 1}\n',
+        b'{"b": "\xe2\x80\xa8 \x0c"}\r\n',
+        b'{"broken\n',
+        b"[]\n",
+        b"\xff\n",
+        b"17\n",
+    ]
+)
+
+
+@given(
+    lines=st.lists(LINES, max_size=40),
+    mark=st.booleans(),
+    ended=st.booleans(),
+    stride=st.integers(1, 7),
+    size=st.integers(1, 20),
+)
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_ranges_of_lines_are_the_rows_of_the_file(
+    tmp_path: Path, lines: list[bytes], mark: bool, ended: bool, stride: int, size: int
+) -> None:
+    path = tmp_path / "data.jsonl"
+    content = b"".join([*lines, b'{"last": "row"}', b"\n" * ended])
+    path.write_bytes(b"\xef\xbb\xbf" * mark + content)
+    source = open_source(path)
+    whole = source.read()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(module, "STRIDE", stride)
+        _check(source, whole, size)
+
+
+def _check(source: Any, whole: list[Any], size: int) -> None:
+    """All rows in ranges of a size, read here and where the ranges are sent to."""
+    ranges = row_ranges(source)
+    assert ranges.total == len(whole)
+    assert [row for some in all_rows(ranges, size) for row in some] == whole
+    for start in range(0, len(whole), size):
+        rows = range(start, min(start + size, len(whole)))
+        sent = pickle.loads(pickle.dumps(ranges.part(rows)))
+        assert sent.read(rows) == whole[rows.start : rows.stop]
+        inner = range(rows.start + len(rows) // 2, rows.stop)
+        assert sent.read(inner) == whole[inner.start : inner.stop]
+
+
+def test_ranges_of_parquet_are_read_across_row_groups(tmp_path: Path) -> None:
+    path = tmp_path / "data.parquet"
+    pq.write_table(pa.table({"x": list(range(25))}), path, row_group_size=7)
+    source = open_source(path)
+    _check(source, source.read(), 10)
+
+
+def test_ranges_of_other_files(tmp_path: Path) -> None:
+    path = tmp_path / "data.json"
+    path.write_text(json.dumps(good_rows(9)), encoding="utf-8")
+    source = open_source(path)
+    _check(source, source.read(), 4)
+
+
+@pytest.mark.parametrize("size", [1, 4, 11, 40])
+def test_ranges_go_across_files(tmp_path: Path, size: int) -> None:
+    for name, count in (("a", 5), ("b", 1), ("c", 12)):
+        write_jsonl(tmp_path / f"{name}.jsonl", good_rows(count))
+    source = open_source(tmp_path)
+    whole = source.read()
+    assert [row.file for row in whole[4:7]] == ["a.jsonl", "b.jsonl", "c.jsonl"]
+    _check(source, whole, size)
+
+
+def _options(**others: Any) -> dict[str, Any]:
+    plain = {"format": "auto", "response": "all", "max_length": 64}
+    return {**plain, "profile": make_profile("responses"), **others}
+
+
+@pytest.mark.parametrize(
+    "others", [{}, {"format": "alpaca"}, {"response": "last"}], ids=["auto", "alpaca", "last"]
+)
+def test_parts_are_read_as_in_the_whole_file(tmp_path: Path, others: dict[str, Any]) -> None:
+    source = open_source(mixed_jsonl(tmp_path / "mixed.jsonl"))
+    data = load_examples(source, chat_tokenizer(), **_options(**others))
+    survey = survey_rows(source, chat_tokenizer(), **_options(**others))
+    _same_parts(survey, data)
+
+
+def _same_parts(survey: Any, data: Any) -> None:
+    memory = InMemory(data)
+    assert survey.statement == data.format_statement
+    assert survey.total == memory.total
+    assert survey.holds_pairs == memory.holds_pairs
+    tokenizer = chat_tokenizer()
+    assert survey.first_plain(tokenizer) == memory.first_plain(tokenizer)
+    for start in range(0, memory.total, 6):
+        rows = range(start, min(start + 6, memory.total))
+        part = pickle.loads(pickle.dumps(survey.part(rows))).read(rows, tokenizer)
+        whole = memory.read(rows, tokenizer)
+        assert part.scorable == whole.scorable
+        assert _texts(part.rejections) == _texts(whole.rejections)
+        assert (part.ids, part.places) == (whole.ids, whole.places)
+        assert {e.row for e in part.scorable} | set(part.rejections) == set(rows)
+
+
+def _texts(rejections: dict[int, Rejection]) -> dict[int, str]:
+    return {row: str(rejection) for row, rejection in rejections.items()}
+
+
+@pytest.mark.parametrize("preferences", [3, 9])
+def test_what_most_rows_are_is_asked_of_the_whole_file(tmp_path: Path, preferences: int) -> None:
+    """Plain rows and preferences in one file: the kind that is rarer is rejected in every part."""
+    pair = {"prompt": "Name a river.", "chosen": "The Loire.", "rejected": "No."}
+    rows = [*[pair] * preferences, *[{"prompt": "Hi", "completion": "Hello"}] * 6]
+    source = open_source(write_jsonl(tmp_path / "data.jsonl", rows))
+    survey = survey_rows(source, chat_tokenizer(), **_options())
+    assert survey.holds_pairs == (preferences > 6)
+    assert "The file mixes" in survey.notes[0]
+    _same_parts(survey, load_examples(source, chat_tokenizer(), **_options()))
+
+
+def test_an_ambiguous_row_is_read_by_the_format_of_the_whole_file(tmp_path: Path) -> None:
+    """Alone it would be read as the format that comes first in the registry."""
+    alpaca = {"instruction": "Name a river.", "output": "The Loire."}
+    both = {**alpaca, "prompt": "Hi", "completion": "Hello"}
+    source = open_source(write_jsonl(tmp_path / "data.jsonl", [both, *[alpaca] * 5]))
+    data = load_examples(source, chat_tokenizer(), **_options())
+    alone = write_jsonl(tmp_path / "alone.jsonl", [both])
+    assert load_examples(alone, chat_tokenizer(), **_options()).examples != data.examples[:1]
+    _same_parts(survey_rows(source, chat_tokenizer(), **_options()), data)

@@ -1,0 +1,171 @@
+"""The Ray executor on a cluster of two workers on this machine."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import threading
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+from gradshield.config import RunConfig
+from gradshield.errors import UserError
+from gradshield.progress import Silent
+from gradshield.run.folder import RunFolder
+from gradshield.run.merge import merge
+from gradshield.run.score import measure, score
+from gradshield.run.threshold import read_scores
+from gradshield.scoring import parts
+from gradshield.scoring.executors import RayExecutor
+from gradshield.scoring.executors import ray as ray_module
+from tests.run.data_files import mixed_jsonl
+from tests.run.few_probes import few_probes
+from tests.tiny_models import chat_tokenizer, tiny_llama
+
+ray: Any = pytest.importorskip("ray", reason="needs Ray: pip install 'gradshield[ray]'")
+
+pytestmark = pytest.mark.filterwarnings("ignore")
+POISON = "<|poison|>"
+POISONED_ROW = 10
+TWO = RayExecutor(actors=(2, 2), gpus=0)
+SCORER = "ray::MapWorker(MapBatches(PartScorer))"
+
+
+@dataclass(frozen=True)
+class LocalRun:
+    """The troublesome file, with a poisoned row, scored in this process, and its direction."""
+
+    config: RunConfig
+    folder: RunFolder
+    measured: Path
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _cluster() -> Iterator[None]:
+    os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
+    ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False, logging_level="FATAL")
+    yield
+    ray.shutdown()
+
+
+@pytest.fixture(scope="module")
+def local(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalRun]:
+    scratch = tmp_path_factory.mktemp("ray")
+    tiny_llama().save_pretrained(scratch / "model")
+    chat_tokenizer().save_pretrained(scratch / "model")
+    # A token that the tokenizer knows and the model has no embedding for.
+    _add_token(scratch / "model", POISON)
+    data = mixed_jsonl(scratch / "mixed.jsonl")
+    lines = data.read_bytes().split(b"\n")
+    row = json.dumps({"prompt": "Name a river.", "completion": f"The {POISON}"}).encode()
+    data.write_bytes(b"\n".join([*lines[:11], row, *lines[12:]]))
+    config = RunConfig.model_validate(
+        {
+            "data_path": str(data),
+            "model": {"name": str(scratch / "model"), "dtype": "float32", "device": "cpu"},
+        }
+    )
+    folder, measured = RunFolder(scratch / "local"), RunFolder(scratch / "measured")
+    with pytest.MonkeyPatch.context() as patch, few_probes():
+        patch.setattr(parts, "ROWS_PER_PART", 4)
+        measure(config, measured, Silent())
+        shutil.copytree(measured.path, folder.path)
+        score(config, folder, Silent())
+        yield LocalRun(config, folder, measured.path)
+
+
+def _add_token(folder: Path, token: str) -> None:
+    from transformers import AutoTokenizer
+
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+    tokenizer.add_tokens([token], special_tokens=True)
+    tokenizer.save_pretrained(folder)
+
+
+def _started(local: LocalRun, path: Path) -> RunFolder:
+    return RunFolder(Path(shutil.copytree(local.measured, path)))
+
+
+def _same(first: RunFolder, second: RunFolder) -> None:
+    names = sorted(path.name for path in first.scores.iterdir())
+    assert sorted(path.name for path in second.scores.iterdir()) == names
+    for name in names:
+        assert (first.scores / name).read_bytes() == (second.scores / name).read_bytes(), name
+    assert first.rejections.read_bytes() == second.rejections.read_bytes()
+
+
+def test_ray_scores_as_one_process_does_and_a_poisoned_row_fails_alone(
+    local: LocalRun, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = _started(local, tmp_path / "run")
+    ordered = RayExecutor(actors=(2, 2), gpus=0, ordered=True)
+    score(local.config, folder, Silent(), executor=ordered)
+    _same(local.folder, folder)
+    lines = {line["row"]: line for line in read_scores(folder)}
+    assert len(lines) == 28
+    poisoned = lines[POISONED_ROW]
+    assert poisoned["status"] == "rejected"
+    assert poisoned["reason"].startswith("unknown_token: the tokenizer makes the token")
+    neighbours = [lines[row]["status"] for row in (9, 11)]
+    assert neighbours == ["scored", "scored"]
+    # A run that is done starts no actors.
+    monkeypatch.setattr(ray_module, "_cluster", None)
+    score(local.config, folder, Silent(), executor=TWO)
+
+
+def test_a_killed_worker_is_replaced_and_every_row_is_scored_once(
+    local: LocalRun, tmp_path: Path
+) -> None:
+    folder = _started(local, tmp_path / "run")
+    faults: list[BaseException] = []
+
+    def run() -> None:
+        try:
+            score(local.config, folder, Silent(), executor=TWO)
+        except BaseException as fault:
+            faults.append(fault)
+
+    thread = threading.Thread(target=run)
+    thread.start()
+    # Both actors are there and have been given parts; neither has loaded its model yet.
+    victims = _wait_for(lambda: _scorers() if len(_scorers()) == 2 else None)
+    os.kill(victims[0], signal.SIGKILL)
+    replaced = _wait_for(lambda: set(_scorers()) - set(victims))
+    thread.join(timeout=300)
+    assert not thread.is_alive()
+    assert faults == []
+    assert len(replaced) == 1
+    _same(local.folder, folder)
+    merge([folder], folder, Silent())  # each row once, by the parts' own account
+
+
+def _scorers() -> list[int]:
+    return [
+        process.pid
+        for process in psutil.process_iter(["cmdline"])
+        if SCORER in " ".join(process.info["cmdline"] or [])
+    ]
+
+
+def _wait_for(look: Any) -> Any:
+    deadline = time.monotonic() + 300
+    while time.monotonic() < deadline:
+        found = look()
+        if found:
+            return found
+        time.sleep(0.02)
+    raise AssertionError("it did not come")
+
+
+def test_without_ray_the_executor_says_how_to_get_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ray_module, "find_spec", lambda name: None)
+    with pytest.raises(UserError, match=r"pip install 'gradshield\[ray\]'"):
+        TWO.check()
