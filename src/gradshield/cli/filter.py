@@ -80,8 +80,8 @@ def filter_command(
 
     The run folder then holds `kept.*`, `removed.*` and `rejected.*` in the format of DATA (folders
     `kept/` and so on, if DATA is several files), with every row unchanged; report.html shows why,
-    report.md, report.json and report.sarif too. An interrupted run goes on with the same command.
-    DATA itself is never touched.
+    report.md, report.json and report.sarif too, and decision.json and `scores/*.parquet` hold the
+    figures. An interrupted run goes on with the same command. DATA itself is never touched.
 
     With --action annotate or downweight a file `annotated.*` holds all rows beside these, with
     their scores, or weights for the loss, as new columns; with --action mask, `masked.parquet`
