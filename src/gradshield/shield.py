@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -16,6 +15,7 @@ from gradshield.config import DataSettings, ScoringSettings, ThresholdSettings
 from gradshield.data import SourceRow, tokenize_rows
 from gradshield.errors import UserError
 from gradshield.models.load import DEFAULT_MODEL, LoadedModel, keep_precision, load_model
+from gradshield.models.usable import check_usable, without_unknown_tokens
 from gradshield.probes.calibration import answer_probes, measure_direction
 from gradshield.probes.direction import Direction
 from gradshield.probes.proxies import OwnAnswers
@@ -24,7 +24,7 @@ from gradshield.run.health import report_health
 from gradshield.run.score import reason_text
 from gradshield.run.threshold import divide
 from gradshield.scoring.engines import PreparedEngine
-from gradshield.scoring.reference import reference_examples
+from gradshield.scoring.reference import check_reference, reference_examples
 from gradshield.scoring.score import prepare_engine, score_examples
 from gradshield.scoring.table import rejected_line, scored_line
 from gradshield.threshold import Decision, decide
@@ -82,7 +82,7 @@ class GradShield:
     @cached_property
     def own_answers(self) -> OwnAnswers:
         """The model's answers to the probes; warns when they show that it is not aligned."""
-        answers = answer_probes(self.loaded, self.progress)
+        answers = answer_probes(self.loaded, self.progress, self.scoring.probes_seed)
         report_health(answers, self.progress)
         return answers
 
@@ -96,6 +96,7 @@ class GradShield:
             modules=self.scoring.modules,
             take_out=self.scoring.take_out,
             normalise=self.scoring.normalise,
+            probes_seed=self.scoring.probes_seed,
             progress=self.progress,
         )
 
@@ -114,7 +115,9 @@ class GradShield:
             self.engine,
             batch_tokens=self.scoring.batch_tokens,
         )
-        return np.array([s.fihs for s in scores.values() if math.isfinite(s.fihs)])
+        lines = [scored_line(example, scores[example.row], None) for example in examples]
+        check_reference(self.loaded, lines, self.progress)
+        return np.array([line["fihs"] for line in lines if line["status"] == "scored"])
 
     def score(self, rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
         """The score table of rows: a list of dicts or a `datasets.Dataset`, any known format.
@@ -129,6 +132,8 @@ class GradShield:
         examples, rejections, _ = tokenize_rows(
             source, self.loaded.tokenizer, **self.data.model_dump()
         )
+        examples, unknown = without_unknown_tokens(self.loaded.model, examples)
+        rejections |= unknown
         with self.progress.track("Scoring rows", len(examples), "rows") as advance:
             scores = score_examples(
                 self.loaded,
@@ -177,6 +182,7 @@ def _loaded(
     if tokenizer is None:
         raise UserError("GradShield(model, tokenizer): a loaded model needs its tokenizer too.")
     name = str(getattr(model.config, "_name_or_path", "") or type(model).__name__)
+    check_usable(model, tokenizer, name)
     model.eval()  # type: ignore[no-untyped-call]
     return LoadedModel(keep_precision(model), tokenizer, name)
 

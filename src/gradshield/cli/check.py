@@ -16,6 +16,7 @@ from gradshield.cli.run_config import checked, model_settings
 from gradshield.config import DataSettings
 from gradshield.data import LoadedData, TokenizedExample, load_examples, preview
 from gradshield.models.load import LoadedModel, load_model
+from gradshield.models.usable import readable_by
 from gradshield.run.check import Finding, Verdict, check_model
 
 
@@ -76,7 +77,8 @@ def _show(console: Console, finding: Finding) -> None:
 
 
 def _read(path: Path, loaded: LoadedModel, settings: DataSettings) -> LoadedData:
-    return load_examples(path, loaded.tokenizer, **settings.model_dump())
+    data = load_examples(path, loaded.tokenizer, **settings.model_dump())
+    return readable_by(loaded.model, data)
 
 
 def _data_finding(data: LoadedData, max_length: int) -> Finding:

@@ -19,6 +19,7 @@ from gradshield.data import (
 from gradshield.errors import UserError
 from gradshield.evaluation.generation import Answer
 from gradshield.models.load import LoadedModel, load_model
+from gradshield.models.usable import readable_by
 from gradshield.probes.calibration import answer_probes, measure_direction
 from gradshield.probes.direction import Direction, load_direction, save_direction
 from gradshield.probes.proxies import OwnAnswers
@@ -27,8 +28,8 @@ from gradshield.run.folder import RunFolder, write_json
 from gradshield.run.health import report_health
 from gradshield.run.provenance import run_identity, run_record
 from gradshield.scoring.engines import PreparedEngine
-from gradshield.scoring.reference import reference_examples
-from gradshield.scoring.score import prepare_engine, score_examples
+from gradshield.scoring.reference import check_reference, reference_examples
+from gradshield.scoring.score import prepare_engine, score_examples, try_longest
 from gradshield.scoring.table import read_table, rejected_line, scored_line, write_part
 
 ROWS_PER_PART = 128
@@ -52,12 +53,13 @@ def score(config: RunConfig, folder: RunFolder, progress: Progress, *, force: bo
     folder.write_config(config)
     if continued:
         progress.say(f"Going on with the run in {folder.path}: what is done is kept.")
-    answers = probe_answers(folder, loaded, progress)
+    answers = probe_answers(config, folder, loaded, progress)
     report_health(answers, progress)
     direction = _direction(config, folder, loaded, answers, progress)
     if not _is_scored(folder, data):
         engine = prepare_engine(loaded, direction, config.scoring, progress)
         write_json(folder.engine, {"notes": engine.notes, "warning": engine.warning})
+        try_longest(loaded, data.examples, engine)
         _score_reference(config, folder, loaded, engine, progress)
         _score_rows(config, folder, loaded, engine, data, progress)
     _write_rejections(folder, data)
@@ -75,6 +77,7 @@ def _check_apart(source: Path, run: Path) -> None:
 def read_data(config: RunConfig, loaded: LoadedModel, progress: Progress) -> LoadedData:
     """Read and tokenise the input, and say what was found."""
     data = load_examples(Path(config.data_path), loaded.tokenizer, **config.data.model_dump())
+    data = readable_by(loaded.model, data)
     kind = data.container.name
     progress.say(f"{config.data_path}: {len(data.rows)} rows ({kind}); {data.format_statement}")
     for note in data.notes:
@@ -101,12 +104,14 @@ def _write_rejections(folder: RunFolder, data: LoadedData) -> None:
     write_json(folder.rejections, rejected)
 
 
-def probe_answers(folder: RunFolder, loaded: LoadedModel, progress: Progress) -> OwnAnswers:
+def probe_answers(
+    config: RunConfig, folder: RunFolder, loaded: LoadedModel, progress: Progress
+) -> OwnAnswers:
     """The model's own answers to the probes: those of the run, or new ones, which are kept."""
     if folder.answers.is_file():
         stored = json.loads(folder.answers.read_text(encoding="utf-8"))
         return OwnAnswers(**{name: _answers_from(loaded, stored[name]) for name in stored})
-    answers = answer_probes(loaded, progress)
+    answers = answer_probes(loaded, progress, config.scoring.probes_seed)
     # Tokens only: the text of a model that complies is nobody's business.
     content = {
         name: [[a["prompt_ids"], a["token_ids"], a["finished"]] for a in group]
@@ -145,6 +150,7 @@ def _direction(
             modules=scoring.modules,
             take_out=scoring.take_out,
             normalise=scoring.normalise,
+            probes_seed=scoring.probes_seed,
             progress=progress,
         )
         save_direction(direction, folder.direction)
@@ -165,6 +171,7 @@ def _score_reference(
     examples = reference_examples(loaded)
     with progress.track("Scoring reference rows", len(examples), "rows") as advance:
         lines = _score_lines(config, loaded, engine, examples, {}, advance)
+    check_reference(loaded, lines, progress)
     write_part(lines, folder.reference)
 
 

@@ -115,7 +115,7 @@ def load_classifier(name: str, label: str | int, *, device: str = "cpu") -> Clas
     load: Any = AutoModelForSequenceClassification.from_pretrained
     try:
         tokenizer = AutoTokenizer.from_pretrained(name)
-        model, report = load(name, output_loading_info=True)
+        model, report = load(name, output_loading_info=True, use_safetensors=True)
         model = model.to(device).eval()
     except (OSError, ValueError, RuntimeError, AssertionError) as fault:
         raise UserError(
