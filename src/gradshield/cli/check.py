@@ -6,13 +6,13 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
 from rich.text import Text
 
 from gradshield.cli import options as o
 from gradshield.cli.closing import blur
 from gradshield.cli.display import Display
 from gradshield.cli.run_config import checked, model_settings
+from gradshield.cli.terminal import SafeConsole
 from gradshield.config import DataSettings
 from gradshield.data import LoadedData, TokenizedExample, load_examples, preview
 from gradshield.models.load import LoadedModel, load_model
@@ -55,7 +55,7 @@ def check_command(
     loaded = load_model(**settings.model_dump(), say=display.say)
     # Read first, since it takes seconds and may fail, but shown last.
     examples = None if data is None else _read(data, loaded, reading)
-    console = Console(highlight=False)
+    console = SafeConsole()
     findings = check_model(loaded, display)
     if examples is not None:
         findings.append(_data_finding(examples, max_length))
@@ -71,7 +71,7 @@ SHOWN_REJECTIONS = 5
 _STYLES = {"OK": "green", "MINOR": "yellow", "MAJOR": "bold red"}
 
 
-def _show(console: Console, finding: Finding) -> None:
+def _show(console: SafeConsole, finding: Finding) -> None:
     line = Text(f"{finding.verdict:<6}", style=_STYLES[finding.verdict])
     console.print(line + Text(f"{finding.subject}: {finding.text}"), soft_wrap=True)
 
@@ -92,7 +92,9 @@ def _data_finding(data: LoadedData, max_length: int) -> Finding:
     )
 
 
-def _show_data(console: Console, loaded: LoadedModel, data: LoadedData, show_text: bool) -> None:
+def _show_data(
+    console: SafeConsole, loaded: LoadedModel, data: LoadedData, show_text: bool
+) -> None:
     for position, rejection in sorted(data.rejections.items())[:SHOWN_REJECTIONS]:
         place = data.rows[position].place
         console.print(Text(f"      {place}: {rejection}"), soft_wrap=True)
@@ -101,7 +103,7 @@ def _show_data(console: Console, loaded: LoadedModel, data: LoadedData, show_tex
 
 
 def _show_mask(
-    console: Console, loaded: LoadedModel, example: TokenizedExample, show_text: bool
+    console: SafeConsole, loaded: LoadedModel, example: TokenizedExample, show_text: bool
 ) -> None:
     """One row in colour: what carries loss stands out from what does not."""
     console.print(Text(f"Mask  row {example.row}; coloured tokens carry loss:"))

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import json
 import math
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from gradshield.cli.terminal import SafeConsole, print_json
 from gradshield.data import open_container
 from gradshield.run.folder import RunFolder
 from gradshield.run.proof import ProvenModel, read_proof
@@ -36,9 +35,9 @@ def show_closing(
     decision = read_decision(folder)
     lines = highest_rows(read_scores(folder))
     if as_json:
-        print(json.dumps(_as_json(folder, decision, applied), ensure_ascii=False))
+        print_json(_as_json(folder, decision, applied))
         return
-    console = Console(highlight=False)
+    console = SafeConsole()
     console.print(_counts(decision))
     console.print(Text(f"Why: {decision['reason']}"), soft_wrap=True)
     if proof := read_proof(folder):
@@ -128,15 +127,10 @@ def _row_texts(folder: RunFolder) -> dict[int, str]:
         return {}
     rows = open_container(source).read(source)
     return {
-        row.position: _printable(" ".join(_strings(row.value).split())[:SHOWN_CHARACTERS])
+        row.position: " ".join(_strings(row.value).split())[:SHOWN_CHARACTERS]
         for row in rows
         if row.value is not None
     }
-
-
-def _printable(text: str) -> str:
-    """Text that a terminal can show and that cannot steer it."""
-    return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in text)
 
 
 def _strings(value: Any) -> str:

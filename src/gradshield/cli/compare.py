@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import json as json_module
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
 from rich.table import Table
 
 from gradshield.cli import options as o
+from gradshield.cli.terminal import SafeConsole, print_json
 from gradshield.run.compare import Comparison, compare_evaluations
 
 
@@ -30,9 +29,9 @@ def compare_command(
     """
     comparisons = compare_evaluations(first, second, seed)
     if json:
-        print(json_module.dumps([asdict(one) for one in comparisons]))
+        print_json([asdict(one) for one in comparisons])
         return
-    Console(highlight=False).print(_table(comparisons))
+    SafeConsole().print(_table(comparisons))
 
 
 def _table(comparisons: list[Comparison]) -> Table:

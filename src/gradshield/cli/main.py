@@ -9,7 +9,6 @@ from functools import wraps
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
 from transformers.utils import logging as transformers_logging
 from typer.exceptions import TyperException
 
@@ -24,6 +23,7 @@ from gradshield.cli.evaluate import evaluate_command
 from gradshield.cli.filter import filter_command
 from gradshield.cli.finetune import finetune_command
 from gradshield.cli.score import score_command
+from gradshield.cli.terminal import SafeConsole
 from gradshield.cli.threshold import threshold_command
 from gradshield.errors import UserError
 from gradshield.run.apply import RowsRejected
@@ -92,8 +92,8 @@ def _with_exit_codes(command: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def _exit(text: str, code: int) -> typer.Exit:
-    console = Console(stderr=True, highlight=False, style="bold red")
-    console.print(" ".join(text.splitlines()), markup=False, soft_wrap=True)
+    console = SafeConsole(stderr=True, style="bold red")
+    console.print(" ".join(text.splitlines()), soft_wrap=True)
     return typer.Exit(code)
 
 
