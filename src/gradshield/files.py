@@ -25,7 +25,10 @@ def written_whole(target: Path) -> Iterator[Path]:
         if draft.is_file():
             # Some libraries write for the owner alone.
             draft.chmod(0o666 & ~_umask())
-        if draft.is_dir() and target.is_dir():
+        # A folder cannot be renamed over another one; a link to one is replaced like a file.
+        if draft.is_dir() and target.is_symlink():
+            target.unlink()
+        elif draft.is_dir() and target.is_dir():
             shutil.rmtree(target)
         os.replace(draft, target)
     finally:
@@ -48,7 +51,7 @@ def sha256_of(path: Path) -> str:
     """SHA-256 of a file, or of all files of a folder with their names, in hexadecimal."""
     if path.is_dir():
         listing = [
-            f"{entry.relative_to(path).as_posix()} {sha256_of(entry)}"
+            f"{_escaped(entry.relative_to(path).as_posix())} {sha256_of(entry)}"
             for entry in sorted(path.rglob("*"))
             if entry.is_file()
         ]
@@ -58,3 +61,9 @@ def sha256_of(path: Path) -> str:
         while block := stream.read(1 << 20):
             digest.update(block)
         return digest.hexdigest()
+
+
+def _escaped(name: str) -> str:
+    """A file name without line feeds, which could forge a line, and bytes that are not UTF-8."""
+    escaped = name.replace("\\", "\\\\").replace("\n", "\\n") if "\n" in name else name
+    return escaped.encode("utf-8", "backslashreplace").decode("utf-8")

@@ -11,6 +11,7 @@ from weakref import WeakKeyDictionary
 from gradshield.data.conversation import Conversation, Message, Rejection
 from gradshield.data.errors import DataError
 from gradshield.data.landmarks import locate_answers, place_landmarks, split_at_landmarks
+from gradshield.data.rendering import apply_template
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -83,7 +84,7 @@ class ChatTemplate:
     def _render(self, conversation: Conversation) -> str:
         turns = [{"role": m.role, "content": m.content} for m in conversation.messages]
         try:
-            text = self._tokenizer.apply_chat_template(turns, tokenize=False)
+            text = apply_template(self._tokenizer, turns, tokenize=False)
         # A template is a program: it may raise its own exception or fail in any other way.
         except Exception as error:
             raise Rejection("template_error", _explain(error, conversation)) from error

@@ -16,9 +16,9 @@ from transformers import (
     PreTrainedTokenizerBase,
 )
 
-from gradshield.errors import UserError
+from gradshield.errors import UserError, first_line
 from gradshield.models.builtin import BUILTIN_MODELS, smollm2_folder
-from gradshield.models.merging import first_line, merge_adapter
+from gradshield.models.merging import merge_adapter
 from gradshield.models.threads import limit_threads
 from gradshield.models.usable import check_usable
 

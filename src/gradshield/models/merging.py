@@ -9,7 +9,7 @@ from typing import Any, cast
 
 from transformers import PreTrainedModel
 
-from gradshield.errors import UserError
+from gradshield.errors import UserError, first_line
 
 SAFE_WEIGHTS, PICKLED_WEIGHTS = "adapter_model.safetensors", "adapter_model.bin"
 
@@ -70,9 +70,3 @@ def _refuse_pickle(folder: Path) -> None:
             f"code: only {SAFE_WEIGHTS} is read. Where "
             "you trust it, load it with PEFT and save it again."
         )
-
-
-def first_line(fault: BaseException) -> str:
-    """The first line of what an exception says, or its type where it says nothing."""
-    lines = [line.strip() for line in str(fault).splitlines() if line.strip()]
-    return lines[0].rstrip(".") if lines else type(fault).__name__

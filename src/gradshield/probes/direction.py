@@ -11,14 +11,14 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import torch
-from safetensors import safe_open
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from transformers.pytorch_utils import Conv1D
 
 from gradshield.data.tokenization import TokenizedExample
-from gradshield.errors import UserError
+from gradshield.errors import UserError, first_line
 from gradshield.files import written_whole
 from gradshield.memory_faults import fits_into_memory
 from gradshield.models.layers import block_weights
@@ -159,10 +159,10 @@ def _layout(model: PreTrainedModel, modules: str | None) -> str:
 def _checked(direction: Direction) -> Direction:
     if not math.isfinite(direction.norm) or direction.norm == 0.0:
         raise UserError(
-            f"The gradient of the proxy {direction.record['proxy']} has length {direction.norm}: "
-            "the model's precision overflows, the proxy does not depend on these modules, or "
-            "gradients are switched off (torch.no_grad, torch.inference_mode). Use --dtype float32 "
-            "and check --modules."
+            f"The gradient of the proxy {direction.record.get('proxy')} has length "
+            f"{direction.norm}: the model's precision overflows, the proxy does not depend on "
+            "these modules, or gradients are switched off (torch.no_grad, torch.inference_mode). "
+            "Use --dtype float32 and check --modules."
         )
     return direction
 
@@ -234,12 +234,21 @@ def save_direction(direction: Direction, path: Path) -> None:
 
 
 def load_direction(path: Path) -> Direction:
-    """Read a direction written by `save_direction`."""
-    with safe_open(path, framework="pt") as stream:
-        record = json.loads(stream.metadata()["record"])
-        # The file keeps names in its own order; any order serves as long as it stays the same.
-        tensors = {name: stream.get_tensor(name) for name in stream.keys()}  # noqa: SIM118
-    return Direction(tensors, record)
+    """Read a direction written by `save_direction`.
+
+    Raises:
+        UserError: The file is damaged, or holds another thing.
+    """
+    try:
+        with safe_open(path, framework="pt") as stream:
+            record = json.loads(stream.metadata()["record"])
+            # The file keeps names in its own order; any order serves as long as it stays the same.
+            tensors = {name: stream.get_tensor(name) for name in stream.keys()}  # noqa: SIM118
+    except (SafetensorError, ValueError, KeyError, TypeError, RecursionError) as fault:
+        raise UserError(
+            f"{path} holds no direction ({first_line(fault)}): delete it, and it is made again."
+        ) from fault
+    return _checked(Direction(tensors, record))
 
 
 def with_record(direction: Direction, **entries: Any) -> Direction:

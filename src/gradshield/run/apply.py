@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
@@ -18,7 +17,7 @@ from gradshield.run.actions import (
     withdraw_annotated,
     write_annotated,
 )
-from gradshield.run.folder import RunFolder
+from gradshield.run.folder import RunFolder, read_json
 from gradshield.run.threshold import (
     RowDecision,
     divide,
@@ -74,7 +73,7 @@ def check_input(config: RunConfig, folder: RunFolder) -> Path:
     Raises:
         UserError: It is gone, has changed, or has a key that the action would write.
     """
-    provenance = json.loads(folder.provenance.read_text(encoding="utf-8"))
+    provenance = read_json(folder.provenance, "identity", "data")
     source = Path(config.data_path)
     if not source.is_absolute():
         # Relative to the folder that the run was started in, wherever this one is.

@@ -11,6 +11,7 @@ import torch
 
 from gradshield.config import ScoringSettings
 from gradshield.data import TokenizedExample
+from gradshield.data.rendering import apply_template
 from gradshield.evaluation.refusal import is_refusal
 from gradshield.models.likelihood import response_token_losses
 from gradshield.models.load import LoadedModel
@@ -62,7 +63,7 @@ def check_model(loaded: LoadedModel, progress: Progress) -> list[Finding]:
 def _template(loaded: LoadedModel) -> Finding:
     tokenizer = loaded.tokenizer
     turns = [{"role": "user", "content": "Name a river."}]
-    text = str(tokenizer.apply_chat_template(turns, tokenize=False, add_generation_prompt=True))
+    text = str(apply_template(tokenizer, turns, tokenize=False, add_generation_prompt=True))
     ids = tokenizer(text, add_special_tokens=False)["input_ids"]
     bos = tokenizer.bos_token_id
     if bos is not None and list(ids[:2]) == [bos, bos]:

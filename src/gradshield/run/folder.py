@@ -13,10 +13,12 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+from pydantic import ValidationError
 
-from gradshield.config import RunConfig
+from gradshield.config import RunConfig, first_problem
 from gradshield.errors import UserError
 from gradshield.files import write_text
+from gradshield.yaml_files import parse_yaml
 
 
 @dataclass(frozen=True)
@@ -93,14 +95,20 @@ class RunFolder:
         """The configuration of a run that was started before.
 
         Raises:
-            UserError: There is no run in this folder.
+            UserError: There is no run in this folder, or it cannot be trusted to be one.
         """
+        self._refuse_links()
         if not self.config.is_file():
             raise UserError(
                 f"{self.path} is no run folder (it has no config.yaml). Start one with "
                 "`gradshield score DATA --out FOLDER` or `gradshield filter DATA --out FOLDER`."
             )
-        return RunConfig.model_validate(yaml.safe_load(self.config.read_text(encoding="utf-8")))
+        try:
+            content = parse_yaml(self.config.read_text(encoding="utf-8"))
+            return RunConfig.model_validate(content)
+        except ValueError as fault:
+            problem = first_problem(fault) if isinstance(fault, ValidationError) else str(fault)
+            raise damaged(self.config, problem) from fault
 
     def write_config(self, config: RunConfig) -> None:
         """Keep the resolved configuration."""
@@ -120,6 +128,7 @@ class RunFolder:
         Raises:
             UserError: The folder holds a run of other inputs, or other files, and not `force`.
         """
+        self._refuse_links()
         found = self._found_identity()
         if found == identity:
             return True
@@ -135,6 +144,19 @@ class RunFolder:
         self.path.mkdir(parents=True, exist_ok=True)
         write_json(self.provenance, {"identity": identity, **record})
         return False
+
+    def _refuse_links(self) -> None:
+        """A run would write through links in its folder, into other people's files.
+
+        The folder itself may be a link: its user has named it.
+        """
+        entries = sorted(self.path.iterdir()) if self.path.is_dir() else []
+        link = next((entry for entry in entries if entry.is_symlink()), None)
+        if link is not None:
+            raise UserError(
+                f"{link} is a symbolic link: in a run folder it would lead writing elsewhere. "
+                "Remove it, or name another folder."
+            )
 
     def _clear(self) -> None:
         """Delete what a run wrote, and nothing that somebody put beside it."""
@@ -162,9 +184,12 @@ class RunFolder:
     def _found_identity(self) -> dict[str, Any] | None:
         if not self.provenance.is_file():
             return None
-        content = json.loads(self.provenance.read_text(encoding="utf-8"))
-        identity: dict[str, Any] | None = content.get("identity")
-        return identity
+        try:
+            content = json.loads(self.provenance.read_text(encoding="utf-8"))
+        except (ValueError, RecursionError):
+            return None
+        identity = content.get("identity") if isinstance(content, dict) else None
+        return identity if isinstance(identity, dict) else None
 
 
 def _delete(path: Path) -> None:
@@ -193,3 +218,27 @@ def write_json(path: Path, content: Any) -> None:
     text = json.dumps(content, indent=2, ensure_ascii=False) + "\n"
     # Half of a surrogate pair, from a row's own field names, has no UTF-8 form but a JSON escape.
     write_text(path, text.encode("utf-8", "backslashreplace").decode("utf-8"))
+
+
+def read_json(path: Path, *keys: str) -> Any:
+    """What `write_json` wrote; with keys, an object that has them.
+
+    Raises:
+        UserError: It is no JSON, or of another form.
+    """
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (ValueError, RecursionError) as fault:
+        raise damaged(path, str(fault)) from fault
+    missing = [key for key in keys if not (isinstance(content, dict) and key in content)]
+    if missing:
+        raise damaged(path, f"it lacks {missing[0]}")
+    return content
+
+
+def damaged(path: Path, why: str) -> UserError:
+    """The fault of a file in a run folder that is not as a run writes it."""
+    return UserError(
+        f"{path} is not as a run writes it ({why}): it was damaged, or is none of GradShield's. "
+        "Make the run again with another --out."
+    )

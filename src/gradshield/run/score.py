@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -24,7 +23,7 @@ from gradshield.probes.calibration import answer_probes, measure_direction
 from gradshield.probes.direction import Direction, load_direction, save_direction
 from gradshield.probes.proxies import OwnAnswers
 from gradshield.progress import Progress
-from gradshield.run.folder import RunFolder, write_json
+from gradshield.run.folder import RunFolder, read_json, write_json
 from gradshield.run.health import report_health
 from gradshield.run.provenance import run_identity, run_record
 from gradshield.scoring.engines import PreparedEngine
@@ -109,7 +108,7 @@ def probe_answers(
 ) -> OwnAnswers:
     """The model's own answers to the probes: those of the run, or new ones, which are kept."""
     if folder.answers.is_file():
-        stored = json.loads(folder.answers.read_text(encoding="utf-8"))
+        stored = read_json(folder.answers, "harmful", "ordinary")
         return OwnAnswers(**{name: _answers_from(loaded, stored[name]) for name in stored})
     answers = answer_probes(loaded, progress, config.scoring.probes_seed)
     # Tokens only: the text of a model that complies is nobody's business.

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import math
 from typing import Any
 
 from gradshield.config import RunConfig
 from gradshield.files import write_text
-from gradshield.run.folder import RunFolder
+from gradshield.markdown import code, plain
+from gradshield.run.folder import RunFolder, read_json
 from gradshield.run.proof import read_proof
 from gradshield.run.threshold import read_decision, read_scores
 from gradshield.scoring.table import FIHS_MEANING
@@ -19,9 +19,6 @@ NOTHING_KEPT = (
     "No row is kept: there is nothing to train on. The reasons are in `decision.json` and "
     "`rejections.json`."
 )
-
-SHOWN_CHARACTERS = 300
-"""Of an id or a reason: both can hold text from the data, megabytes of it."""
 
 
 def highest_rows(lines: list[dict[str, Any]], count: int = HIGHEST_ROWS) -> list[dict[str, Any]]:
@@ -34,7 +31,7 @@ def write_summary(config: RunConfig, folder: RunFolder) -> None:
     """Write `summary.md`: what was decided and why, the highest rows, what made the run."""
     decision = read_decision(folder)
     lines = read_scores(folder)
-    provenance = json.loads(folder.provenance.read_text(encoding="utf-8"))
+    provenance = read_json(folder.provenance, "identity", "versions")
     parts = [
         "# GradShield run",
         _verdict(config, decision, len(lines)),
@@ -56,7 +53,7 @@ def threshold_text(threshold: float) -> str:
 
 def _verdict(config: RunConfig, decision: dict[str, Any], rows: int) -> str:
     return (
-        f"Of {rows} rows of `{config.data_path}`, **{decision['kept']} are kept, "
+        f"Of {rows} rows of {code(config.data_path)}, **{decision['kept']} are kept, "
         f"{decision['removed']} removed and {decision['rejected']} rejected** (could not be "
         f"scored; under `--on-reject {config.on_reject}`). Threshold: "
         f"{threshold_text(decision['threshold'])}, by the rule `{decision['method']}`."
@@ -117,7 +114,7 @@ def _proof(folder: RunFolder) -> str:
 def _table(lines: list[dict[str, Any]], threshold: float) -> str:
     head = "| row | id | FIHS | loss | response tokens | outcome |\n|---:|---|---:|---:|---:|---|"
     body = [
-        f"| {line['row']} | {_cell(line['id'] or '')} | {line['fihs']:+.4f} | {line['loss']:.2f} "
+        f"| {line['row']} | {plain(line['id'] or '')} | {line['fihs']:+.4f} | {line['loss']:.2f} "
         f"| {line['response_tokens']} "
         f"| {'removed' if line['fihs'] >= threshold else 'kept'} |"
         for line in highest_rows(lines)
@@ -125,25 +122,12 @@ def _table(lines: list[dict[str, Any]], threshold: float) -> str:
     return "\n".join([head, *body])
 
 
-def _cell(text: str) -> str:
-    """Text that stays in its cell of a Markdown table."""
-    return _one_line(text).replace("|", "\\|")
-
-
-def _one_line(text: str) -> str:
-    """Text of the data's making, cut to a length to read, that cannot steer a terminal."""
-    line = " ".join(text[: 2 * SHOWN_CHARACTERS].split())
-    shown = "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in line)
-    return shown if len(shown) <= SHOWN_CHARACTERS else shown[:SHOWN_CHARACTERS] + "…"
-
-
 def _rejected(folder: RunFolder) -> str:
-    reasons = json.loads(folder.rejections.read_text(encoding="utf-8"))
+    reasons = read_json(folder.rejections)
     if not reasons:
         return ""
     shown = [
-        f"- {_place(entry)}: {entry['reason']}: {_one_line(entry['detail'])}"
-        for entry in reasons[:5]
+        f"- {_place(entry)}: {entry['reason']}: {plain(entry['detail'])}" for entry in reasons[:5]
     ]
     more = [f"- and {len(reasons) - 5} more, all in `rejections.json`"] if reasons[5:] else []
     return "## Rejected rows\n\n" + "\n".join(shown + more)
@@ -157,11 +141,11 @@ def _place(entry: dict[str, Any]) -> str:
 def _engine(folder: RunFolder) -> str:
     if not folder.engine.is_file():  # a run of an earlier version
         return ""
-    chosen = json.loads(folder.engine.read_text(encoding="utf-8"))
+    chosen = read_json(folder.engine, "notes", "warning")
     warning = "" if chosen["warning"] is None else f"\n- **{chosen['warning']}**"
     return f"\n- engine: {'; '.join(chosen['notes'])}" + warning
 
 
 def _made_by(provenance: dict[str, Any]) -> str:
     entries = {**provenance["identity"], **provenance["versions"]}
-    return "\n".join(f"- {name}: `{value}`" for name, value in entries.items())
+    return "\n".join(f"- {name}: {code(str(value))}" for name, value in entries.items())

@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 
 from gradshield.config import ThresholdSettings
-from gradshield.errors import UserError
-from gradshield.run.folder import RunFolder, write_json
+from gradshield.errors import UserError, first_line
+from gradshield.run.folder import RunFolder, damaged, read_json, write_json
 from gradshield.scoring.table import SCHEMA, read_table
 from gradshield.threshold import Decision, decide
+
+DECISION_KEYS = ("threshold", "method", "reason", "kept", "removed", "rejected")
 
 
 @dataclass(frozen=True)
@@ -93,7 +95,7 @@ def record_action(folder: RunFolder, action: str, annotated: int | None) -> None
         action: What was done with the rows.
         annotated: Rows in the file that the action added, None if it added none.
     """
-    content = json.loads(folder.decision.read_text(encoding="utf-8"))
+    content = read_json(folder.decision)
     content.pop("annotated", None)
     added = {} if annotated is None else {"annotated": annotated}
     write_json(folder.decision, {**content, "action": action, **added})
@@ -107,7 +109,7 @@ def read_decision(folder: RunFolder) -> dict[str, Any]:
     """
     if not folder.decision.is_file():
         raise UserError(f"No decision in {folder.path} yet: run `gradshield threshold` first.")
-    content: dict[str, Any] = json.loads(folder.decision.read_text(encoding="utf-8"))
+    content: dict[str, Any] = read_json(folder.decision, *DECISION_KEYS)
     if content["threshold"] is None:
         content["threshold"] = math.inf
     return content
@@ -119,7 +121,10 @@ def read_scores(folder: RunFolder) -> list[dict[str, Any]]:
     Raises:
         UserError: There is none yet, or only a part of it.
     """
-    lines = read_table(folder.scores)
+    try:
+        lines = read_table(folder.scores)
+    except (pa.ArrowException, OSError, ValueError) as fault:
+        raise damaged(folder.scores, first_line(fault)) from fault
     if not lines:
         raise UserError(f"No scores in {folder.path} yet: run `gradshield score` first.")
     if not folder.rejections.is_file():
@@ -134,5 +139,8 @@ def read_reference(folder: RunFolder) -> np.ndarray[Any, np.dtype[np.float64]] |
     """Scores of the harmless reference rows, or None where there are none."""
     if not folder.reference.is_file():
         return None
-    lines = pq.read_table(folder.reference, schema=SCHEMA).to_pylist()
+    try:
+        lines = pq.read_table(folder.reference, schema=SCHEMA).to_pylist()
+    except (pa.ArrowException, OSError, ValueError) as fault:
+        raise damaged(folder.reference, first_line(fault)) from fault
     return np.array([line["fihs"] for line in lines if line["status"] == "scored"])

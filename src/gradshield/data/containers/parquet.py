@@ -9,8 +9,10 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from gradshield.bounds import most_bytes
 from gradshield.data.containers.arrow import readable, table_rows
 from gradshield.data.containers.base import FileFacts, check_positions, replacing
+from gradshield.data.containers.expansion import VALUE_BYTES, within_bounds
 from gradshield.data.rows import SourceRow
 
 KIND = "Parquet file"
@@ -35,6 +37,7 @@ class ParquetContainer:
         """See `Container.read`."""
         rows: list[SourceRow] = []
         with readable(path, KIND):
+            _check_expansion(path)
             for batch in _open(path).iter_batches(batch_size=1000):
                 rows += [
                     SourceRow(len(rows) + index, None, value)
@@ -51,6 +54,27 @@ class ParquetContainer:
         subset = table.take(pa.array(positions, type=pa.int64()))
         with replacing(source, target) as temporary:
             pq.write_table(subset, temporary)
+
+
+def _check_expansion(path: Path) -> None:
+    """Refuse a file whose values would fill the memory once they are spelled out.
+
+    Long text is kept once in a column's dictionary and named by many rows. Read as dictionaries,
+    columns are no larger than the file.
+
+    Raises:
+        DataError: See `within_bounds`.
+    """
+    file = _open(path)
+    groups = (file.metadata.row_group(i) for i in range(file.metadata.num_row_groups))
+    columns = [group.column(i) for group in groups for i in range(group.num_columns)]
+    # At worst each value is as long as its whole column.
+    worst = sum(c.num_values * (c.total_uncompressed_size + VALUE_BYTES) for c in columns)
+    if worst > most_bytes():
+        texts = {c.path_in_schema for c in columns if c.physical_type == "BYTE_ARRAY"}
+        folded = pq.ParquetFile(path, read_dictionary=sorted(texts))
+        for _ in within_bounds(folded.iter_batches(batch_size=1000), path):
+            pass
 
 
 def _open(path: Path) -> pq.ParquetFile:

@@ -15,6 +15,7 @@ from transformers import (
     PreTrainedTokenizerBase,
 )
 
+from gradshield.data.rendering import apply_template
 from gradshield.errors import UserError
 from gradshield.evaluation.judges.base import Exchange, answered
 
@@ -74,7 +75,7 @@ class ClassifierJudge:
             {"role": "user", "content": exchange.prompt},
             {"role": "assistant", "content": exchange.answer},
         ]
-        text = self.tokenizer.apply_chat_template(turns, tokenize=False)
+        text = apply_template(self.tokenizer, turns, tokenize=False)
         return dict(self.tokenizer(text, add_special_tokens=False, **options))
 
     def _can_pad(self) -> bool:
