@@ -7,7 +7,7 @@ changing its input, but bounds neither time nor memory.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from gradshield.bounds import bounded_memory, bounded_time
 
@@ -43,7 +43,7 @@ def apply_template(
         Exception: Whatever the template raises.
     """
     with bounded_time(MOST_SECONDS), bounded_memory(MOST_MEMORY):
-        printed: Any = tokenizer.apply_chat_template(turns, **options)
+        printed: Any = tokenizer.apply_chat_template(cast(Any, turns), **options)
     most = MOST_TIMES * (_characters(turns) + _characters(options)) + MOST_MORE
     if isinstance(printed, str) and len(printed) > most:
         raise TooMuchPrinted(f"it prints {len(printed):,} characters, more than {most:,}")

@@ -164,6 +164,7 @@ def keep_precision(model: PreTrainedModel) -> PreTrainedModel:
     bitsandbytes does so on CPUs with AVX-512 BF16, for inputs without gradients only: scores would
     depend on the machine, and on what was computed before.
     """
+    layer: Any
     for layer in cast(nn.Module, model).modules():
         if hasattr(layer, "support_avx512bf16_for_cpu"):
             layer.support_avx512bf16_for_cpu = False

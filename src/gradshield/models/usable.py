@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -87,7 +88,7 @@ def _is_finite(tensor: Tensor) -> bool:
 
 def embedded_tokens(model: PreTrainedModel) -> int:
     """Number of tokens, from 0 on, that the model has embeddings for."""
-    embedding = model.get_input_embeddings()
+    embedding: Any = model.get_input_embeddings()
     return int(embedding.weight.shape[0])
 
 

@@ -94,6 +94,9 @@ class RunFolder:
     def read_config(self) -> RunConfig:
         """The configuration of a run that was started before.
 
+        It never says that a model's own code may be run: a folder can come from anyone, and that
+        is for the user to say.
+
         Raises:
             UserError: There is no run in this folder, or it cannot be trusted to be one.
         """
@@ -105,10 +108,12 @@ class RunFolder:
             )
         try:
             content = parse_yaml(self.config.read_text(encoding="utf-8"))
-            return RunConfig.model_validate(content)
+            config = RunConfig.model_validate(content)
         except ValueError as fault:
             problem = first_problem(fault) if isinstance(fault, ValidationError) else str(fault)
             raise damaged(self.config, problem) from fault
+        model = config.model.model_copy(update={"trust_remote_code": False})
+        return config.model_copy(update={"model": model})
 
     def write_config(self, config: RunConfig) -> None:
         """Keep the resolved configuration."""
