@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from datetime import datetime
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +36,9 @@ def named_often(text: str, times: int) -> pa.DictionaryArray:
         (pa.array([{"a": "bc", "d": [{"e": "fgh"}]}]), 1 + 1 + 1 + 1 + 1, 5),
         (pa.chunked_array([named_often("abc", 2), named_often("de", 3)]), 5, 12),
         (pa.array([1, 2, 3]), 3, 0),
+        (pa.array(["ab", LONG, None, "c"], pa.string_view()), 4, 1003),
+        (pa.array(["ab", LONG, "c"], pa.string_view())[1:], 2, 1001),
+        (pa.array([[("k", "value")], []], pa.map_(pa.string(), pa.string())), 2 + 1 + 1, 6),
         (pa.nulls(9), 9, 0),
         (pa.DictionaryArray.from_arrays(pa.array([], pa.int8()), pa.array([], "string")), 0, 0),
     ],
@@ -42,6 +47,15 @@ def test_bytes_are_those_of_values_spelled_out(array: Any, values: int, text: in
     # Offsets and validity bits, at most 16 bytes a value, count besides.
     found = expanded_bytes(array) - VALUE_BYTES * values - text
     assert 0 <= found <= 16 * (values + 1)
+
+
+def test_what_shows_one_text_many_times_counts_it_as_often() -> None:
+    runs = pa.RunEndEncodedArray.from_arrays(pa.array([1000], pa.int32()), pa.array([LONG]))
+    lists = pa.ListViewArray.from_arrays(
+        pa.array([0] * 1000, pa.int32()), pa.array([1] * 1000, pa.int32()), pa.array([LONG])
+    )
+    for array in (runs, lists):
+        assert expanded_bytes(array) >= 1000 * len(LONG)
 
 
 def test_a_dictionary_of_other_values_counts_in_proportion() -> None:
@@ -89,6 +103,41 @@ def test_a_parquet_bomb_is_refused(
     monkeypatch.setenv("GRADSHIELD_MAX_GB", "0.002")
     with pytest.raises(DataError, match=r"more than 0\.002 GB.*raise GRADSHIELD_MAX_GB"):
         open_container(path).read(path)
+
+
+def test_columns_of_all_kinds_can_be_measured(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Measuring reads text as dictionaries, wherever it stands; reading does not."""
+    often = 2000
+    columns = {
+        "text": pa.array(["ab"] * often),
+        "large": pa.array(["ab"] * often, pa.large_string()),
+        "view": pa.array(["ab"] * often, pa.string_view()),
+        "bytes": pa.array([b"ab"] * often),
+        "named": named_often("ab", often),
+        "decimal": pa.array([Decimal("1.5")] * often),
+        "time": pa.array([datetime(2020, 1, 1)] * often),
+        "list": pa.array([["a", "b"]] * often),
+        "map": pa.array([[("k", "v")]] * often, pa.map_(pa.string(), pa.string())),
+        "nested": pa.array([{"x": [{"y": "z"}]}] * often),
+        "fixed": pa.array([b"ab"] * often, pa.binary(2)),
+        "null": pa.nulls(often),
+        "json": pa.ExtensionArray.from_storage(pa.json_(), pa.array(['{"a": 1}'] * often)),
+    }
+    pq.write_table(pa.table(columns), tmp_path / "a.parquet")
+    monkeypatch.setenv("GRADSHIELD_MAX_GB", "100")
+    expected = open_container(tmp_path / "a.parquet").read(tmp_path / "a.parquet")
+    measured: list[Path] = []
+
+    def listening(tables: Any, path: Path) -> Any:
+        measured.append(path)
+        return within_bounds(tables, path)
+
+    monkeypatch.setattr("gradshield.data.containers.parquet.within_bounds", listening)
+    monkeypatch.setenv("GRADSHIELD_MAX_GB", "0.004")
+    assert open_container(tmp_path / "a.parquet").read(tmp_path / "a.parquet") == expected
+    assert measured == [tmp_path / "a.parquet"]
 
 
 def test_rows_of_nothing_are_counted_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -56,9 +57,24 @@ def expanded_bytes(array: Any) -> int:
         return own + _repeated_bytes(array.dictionary, array.indices)
     if isinstance(array, pa.StructArray):
         return own + sum(map(expanded_bytes, array.flatten()))
-    if hasattr(array, "flatten"):  # all kinds of lists, and maps, which are lists of entries
+    if isinstance(array, pa.MapArray):
+        return own + expanded_bytes(array.keys) + expanded_bytes(array.items)
+    if hasattr(array, "flatten"):  # all kinds of lists
         return own + expanded_bytes(array.flatten())
+    if isinstance(array, pa.RunEndEncodedArray):
+        return own + len(array) * expanded_bytes(array.values)  # at worst one value fills the run
+    if isinstance(array, pa.StringViewArray | pa.BinaryViewArray):
+        return own + _viewed_bytes(array)
     return own + int(array.nbytes)
+
+
+def _viewed_bytes(views: Any) -> int:
+    """Bytes of all texts of views, which may show the same place many times.
+
+    A view has 16 bytes, of which the first four are the length of its text.
+    """
+    lengths = np.frombuffer(views.buffers()[1], dtype="<i4")[::4]
+    return int(lengths[views.offset : views.offset + len(views)].sum(dtype=np.int64))
 
 
 def _repeated_bytes(values: Any, indices: Any) -> int:

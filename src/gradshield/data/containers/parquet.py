@@ -71,8 +71,12 @@ def _check_expansion(path: Path) -> None:
     # At worst each value is as long as its whole column.
     worst = sum(c.num_values * (c.total_uncompressed_size + VALUE_BYTES) for c in columns)
     if worst > most_bytes():
-        texts = {c.path_in_schema for c in columns if c.physical_type == "BYTE_ARRAY"}
-        folded = pq.ParquetFile(path, read_dictionary=sorted(texts))
+        texts = [
+            leaf.path
+            for leaf in map(file.schema.column, range(len(file.schema)))
+            if leaf.physical_type == "BYTE_ARRAY" and leaf.logical_type.type != "DECIMAL"
+        ]
+        folded = pq.ParquetFile(path, read_dictionary=texts)
         for _ in within_bounds(folded.iter_batches(batch_size=1000), path):
             pass
 
