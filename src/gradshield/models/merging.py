@@ -67,6 +67,6 @@ def _refuse_pickle(folder: Path) -> None:
     if (folder / PICKLED_WEIGHTS).exists() and not (folder / SAFE_WEIGHTS).exists():
         raise UserError(
             f"The adapter {folder} has its weights in {PICKLED_WEIGHTS}, a pickle, which may hold "
-            f"code: only {SAFE_WEIGHTS} is read. Where "
-            "you trust it, load it with PEFT and save it again."
+            f"code: only {SAFE_WEIGHTS} is read. Where you trust it, load it with PEFT and save it "
+            "again."
         )
