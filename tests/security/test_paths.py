@@ -67,8 +67,12 @@ class TestRunFolder:
             if moved.exists():
                 shutil.move(moved, entry)
 
-    def test_a_dangling_link_is_refused_too(self, tmp_path: Path) -> None:
-        (tmp_path / "kept.jsonl").symlink_to(tmp_path / "nowhere")
+    @pytest.mark.parametrize(
+        "place", ["kept.jsonl", ".hidden", "scores/part-00000.parquet", "search/trials/one"]
+    )
+    def test_a_dangling_link_is_refused_too(self, tmp_path: Path, place: str) -> None:
+        (tmp_path / place).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / place).symlink_to(tmp_path / "nowhere")
         with pytest.raises(UserError, match="symbolic link"):
             RunFolder(tmp_path).claim({}, {}, force=True)
 

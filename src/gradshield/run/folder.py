@@ -155,8 +155,8 @@ class RunFolder:
 
         The folder itself may be a link: its user has named it.
         """
-        entries = sorted(self.path.iterdir()) if self.path.is_dir() else []
-        link = next((entry for entry in entries if entry.is_symlink()), None)
+        inside = (*self.path.glob("*"), *self.scores.glob("*"), *self.search.rglob("*"))
+        link = next((entry for entry in sorted(inside) if entry.is_symlink()), None)
         if link is not None:
             raise UserError(
                 f"{link} is a symbolic link: in a run folder it would lead writing elsewhere. "
