@@ -38,8 +38,9 @@ def check_command(
 ) -> None:
     """Check a model, and a data file, before scoring.
 
-    Looks at the probes' attack success rate, the model's first tokens, its chat template, whether
-    a row scores the same alone and in a mixed batch, and shows the response mask of one row.
+    Looks at the probes' attack success rate, the model's first tokens, its chat template and
+    vocabulary, whether it predicts plain rows at all, whether a row scores the same alone and in a
+    mixed batch, and shows the response mask of one row.
     Writes no file. Exit code 1 when something must be mended first.
     """
     settings = model_settings(
