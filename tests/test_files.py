@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from gradshield.files import sha256_of, write_text, written_whole
+from gradshield.files import append_lines, sha256_of, write_text, written_whole
 
 
 def test_a_file_takes_its_place_when_the_block_succeeds(tmp_path: Path) -> None:
@@ -92,3 +92,25 @@ def test_the_hash_of_a_folder_sees_contents_names_and_nothing_else(tmp_path: Pat
     assert folder("3", {"a": "x", "sub/b": "z"}) != original
     assert folder("4", {"a": "x", "sub/c": "y"}) != original
     assert folder("5", {"a": "x", "b": "y"}) != original
+
+
+def test_lines_are_appended_whole(tmp_path: Path) -> None:
+    target = tmp_path / "trail.jsonl"
+    append_lines(target, [])
+    assert not target.exists()
+    append_lines(target, ["one", "é"])
+    append_lines(target, ["three"])
+    assert target.read_bytes() == "one\né\nthree\n".encode()
+
+
+def test_a_full_disk_appends_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    target = tmp_path / "trail.jsonl"
+    append_lines(target, ["one"])
+
+    def full(descriptor: int) -> None:
+        raise OSError("disk full")
+
+    monkeypatch.setattr("os.fsync", full)
+    with pytest.raises(OSError, match="disk full"):
+        append_lines(target, ["two"])
+    assert target.read_bytes() == b"one\n"

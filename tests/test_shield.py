@@ -107,6 +107,64 @@ def test_a_data_set_comes_back_as_one(shield: GradShield) -> None:
     assert result.rejected["weight"] == [0.0, 0.625, 1.25]
 
 
+@pytest.mark.parametrize("format_type", [None, "numpy", "torch", "arrow", "pandas"])
+def test_features_formats_and_order_are_those_that_came_in(
+    shield: GradShield, format_type: str | None
+) -> None:
+    from datasets import ClassLabel, Dataset, Features, List, Value
+
+    features = Features(
+        {
+            "messages": List({"role": Value("string"), "content": Value("large_string")}),
+            "label": ClassLabel(names=["a", "b"]),
+            "nested": {"weights": List(Value("float32")), "note": Value("null")},
+        }
+    )
+    turns = [{"role": "user", "content": "Name a river"}, {"role": "assistant", "content": ""}]
+    rows = [
+        {
+            "messages": [turns[0], {**turns[1], "content": "Yes. " * (number % 6)}],
+            "label": number % 2,
+            "nested": {"weights": [number / 8] * (number % 3), "note": None},
+        }
+        for number in range(16)
+    ]
+    # Through an indices mapping: what is stored has another order, and rows that are no part.
+    chosen = list(range(14, 1, -1))
+    whole = Dataset.from_list(rows, features=features).select(chosen)
+    result = shield.filter(whole.with_format(format_type))
+    parts = (result.kept, result.removed, result.rejected)
+    places = [line["row"] for line in result.scores if line["status"] == "rejected"]
+    assert places == [chosen.index(number) for number in (12, 6)]
+    assert [len(part) > 0 for part in parts] == [True, True, True]
+    for part in parts:
+        assert part.features == features
+        assert part.format["type"] == format_type
+        plain_rows = list(part.with_format(None))
+        assert plain_rows == [row for row in list(whole) if row in plain_rows]
+
+
+def test_a_transform_is_what_is_scored(shield: GradShield) -> None:
+    from datasets import Dataset
+
+    stored = Dataset.from_dict({"question": ["Name a river"], "reply": ["The Loire."]})
+    shown = stored.with_transform(
+        lambda batch: {"prompt": batch["question"], "completion": batch["reply"]}
+    )
+    assert shield.score(stored)[0]["status"] == "rejected"
+    assert shield.score(shown)[0]["status"] == "scored"
+
+
+def test_a_data_set_without_rows(shield: GradShield) -> None:
+    from datasets import Dataset, Features, Value
+
+    features = Features({"prompt": Value("string"), "completion": Value("string")})
+    result = shield.filter(Dataset.from_dict({"prompt": [], "completion": []}, features=features))
+    for part in (result.kept, result.removed, result.rejected):
+        assert len(part) == 0
+        assert part.features == features
+
+
 def test_a_list_scores_like_the_data_set_of_its_rows(shield: GradShield) -> None:
     from datasets import Dataset
 

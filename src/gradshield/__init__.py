@@ -8,7 +8,8 @@ __version__ = "0.1.0"
 __all__ = ["FilterResult", "GradShield", "__version__"]
 
 if TYPE_CHECKING:
-    from gradshield.shield import FilterResult, GradShield
+    from gradshield.filter_result import FilterResult
+    from gradshield.shield import GradShield
 
 
 def __getattr__(name: str) -> Any:

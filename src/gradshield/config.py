@@ -3,11 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    SerializeAsAny,
+    ValidationError,
+    model_validator,
+)
 
-from gradshield.data import FORMATS
+from gradshield.data import DEFAULT_PROFILE, FORMATS, Profile, make_profile
+from gradshield.errors import UserError
 from gradshield.evaluation.tasks import TASKS
 from gradshield.finetuning.supervised import LoraSettings, TrainingSettings
 from gradshield.models.layers import LATE_MLP
@@ -22,6 +32,9 @@ from gradshield.probes.proxies import DEFAULT_PROXY, PROXIES
 from gradshield.scoring.engines import ENGINES
 from gradshield.scoring.engines.base import DEFAULT_REDUCTION, Reduction
 from gradshield.threshold import DEFAULT_RULE, RULES
+
+DEFAULT_BETA = 0.1
+"""Of preference losses, as in TRL."""
 
 
 def _one_of(names: Iterable[str]) -> AfterValidator:
@@ -49,6 +62,8 @@ ProxyName = Annotated[str, AfterValidator(_known_proxies)]
 EngineName = Annotated[str, _one_of(("auto", *ENGINES))]
 RuleName = Annotated[str, _one_of(RULES)]
 UtilityName = Annotated[str, _one_of(("held_out", *TASKS))]
+ProfileSettings = Annotated[SerializeAsAny[Profile], BeforeValidator(make_profile)]
+"""A trainer profile with its settings; its name, or a mapping of these, makes one."""
 FormatName = Annotated[str, _one_of(("auto", *(known.name for known in FORMATS)))]
 
 
@@ -76,11 +91,46 @@ class ModelSettings(_Settings):
 
 
 class DataSettings(_Settings):
-    """How rows become examples."""
+    """How rows become examples.
+
+    `max_length` is by default what the profile's trainer has for one. Settings that contradict each
+    other raise a `UserError`.
+    """
 
     format: FormatName = "auto"
     response: Literal["all", "last"] = "all"
+    profile: ProfileSettings = Field(default_factory=lambda: make_profile(DEFAULT_PROFILE))
     max_length: int = Field(default=2048, ge=2)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _usual_length(cls, given: Any) -> Any:
+        if not isinstance(given, dict) or given.get("max_length") is not None:
+            return given
+        profile = make_profile(given.get("profile", DEFAULT_PROFILE))
+        return {**given, "profile": profile, "max_length": profile.usual_length}
+
+    @model_validator(mode="after")
+    def _fits_the_profile(self) -> DataSettings:
+        if self.response == "last" and self.profile.name != DEFAULT_PROFILE:
+            raise UserError(
+                f"--response last belongs to the profile {DEFAULT_PROFILE}: {self.profile.name} "
+                "decides itself which answers carry loss. Leave one of them out."
+            )
+        if self.format != "auto" and self.profile.reads is not None:
+            raise UserError(
+                f"--format {self.format}: the profile {self.profile.name} reads rows by fields of "
+                f"its own ({self.profile.reads}). Leave --format out."
+            )
+        return self
+
+
+class InputSettings(_Settings):
+    """Which part of a data set with several is read."""
+
+    split: str | None = None
+    subset: str | None = None
+    data_revision: str | None = None
 
 
 class ScoringSettings(_Settings):
@@ -92,6 +142,8 @@ class ScoringSettings(_Settings):
     take_out: TakeOut = DEFAULT_TAKE_OUT
     normalise: Normalisation = DEFAULT_NORMALISATION
     reduction: Reduction = DEFAULT_REDUCTION
+    preference_loss: Literal["dpo", "ipo"] = "dpo"
+    beta: float = Field(default=DEFAULT_BETA, gt=0, allow_inf_nan=False)
     engine: EngineName = "auto"
     batch_tokens: int | None = Field(default=None, ge=1)
     compile: bool = False
@@ -125,12 +177,14 @@ class RunConfig(_Settings):
     """Everything that decides the outcome of `gradshield filter`."""
 
     data_path: str
+    input: InputSettings = InputSettings()
     model: ModelSettings = ModelSettings()
     data: DataSettings = DataSettings()
     scoring: ScoringSettings = ScoringSettings()
     threshold: ThresholdSettings = ThresholdSettings()
     on_reject: Literal["hold", "keep", "fail"] = "hold"
-    action: Literal["drop", "annotate", "downweight"] = "drop"
+    action: Literal["drop", "annotate", "downweight", "mask"] = "drop"
+    shards: int | None = Field(default=None, ge=1)
     search: SearchSettings | None = None
 
 

@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+
+from platformdirs import user_cache_path
+
+
+def cache_folder() -> Path:
+    """Where models and fetched data are kept: `GRADSHIELD_CACHE`, or the user's cache folder."""
+    configured = os.environ.get("GRADSHIELD_CACHE")
+    return Path(configured) if configured else user_cache_path("gradshield")
 
 
 @contextmanager
@@ -45,6 +54,36 @@ def write_text(target: Path, text: str) -> None:
     """Write a UTF-8 text file whole or not at all."""
     with written_whole(target) as draft:
         draft.write_text(text, encoding="utf-8")
+
+
+def append_lines(target: Path, lines: Sequence[str]) -> None:
+    """Append lines to a UTF-8 text file, all or none, and wait until they are on the disk."""
+    if not lines:
+        return
+    content = "".join(f"{line}\n" for line in lines).encode()
+    # Unbuffered and in append mode: one write, which cannot mix with that of another process.
+    with target.open("ab", buffering=0) as stream:
+        size = stream.tell()
+        try:
+            if stream.write(content) != len(content):
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(target))
+            os.fsync(stream.fileno())
+        except OSError:
+            stream.truncate(size)
+            raise
+    if size == 0:
+        _sync_folder(target.parent)
+
+
+def _sync_folder(folder: Path) -> None:
+    """Wait until the name of a new file is on the disk, where folders can be waited for."""
+    if os.name != "posix":
+        return
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def sha256_of(path: Path) -> str:

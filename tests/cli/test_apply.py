@@ -112,10 +112,10 @@ def test_the_action_is_remembered_and_follows_the_decision(run: Path) -> None:
 
 def test_bad_action(run: Path) -> None:
     before = (run / "config.yaml").read_bytes()
-    outcome = gradshield("apply", run, "--action", "mask")
+    outcome = gradshield("apply", run, "--action", "erase")
     assert outcome.code == 1
-    assert outcome.err.startswith("Error: --action mask: ")
-    assert all(name in outcome.err for name in ("drop", "annotate", "downweight"))
+    assert outcome.err.startswith("Error: --action erase: ")
+    assert all(name in outcome.err for name in ("drop", "annotate", "downweight", "mask"))
     assert outcome.err.count("\n") == 1
     assert (run / "config.yaml").read_bytes() == before
 

@@ -31,8 +31,7 @@ from hypothesis import strategies as st
 from gradshield.data import TokenizedExample, load_examples, open_container
 from gradshield.data.containers.text import MOST_NESTING
 from gradshield.errors import UserError
-from gradshield.run import score as score_step
-from gradshield.run.summary import SHOWN_CHARACTERS
+from gradshield.printable import SHOWN_CHARACTERS
 from gradshield.scoring.engines import ExampleScore
 from gradshield.threshold import Decision
 from tests.cli.command_line import Outcome, gradshield
@@ -132,7 +131,7 @@ KINDS = [
             b'{"text": "a"}\n',
             b"{}\n",
         ],
-        {5: "missing_field", 6: "missing_field"},
+        {6: "missing_field"},
         "each row is read by its own format",
     ),
     Kind(
@@ -236,7 +235,7 @@ def test_each_row_is_accounted_for(kind: Kind, model_folder: Path, tmp_path: Pat
 
 def _check_readable(outcome: Outcome, folder: Path) -> None:
     """What people read is short and holds nothing of the data's that a terminal would obey."""
-    summary = (folder / "summary.md").read_text("utf-8")
+    summary = (folder / "report.md").read_text("utf-8")
     for text in (outcome.out, outcome.err, summary):
         assert not set(text) & {"\0", "\x07", "\x1b"}
         assert max(map(len, text.splitlines())) < 4 * SHOWN_CHARACTERS
@@ -260,7 +259,7 @@ REFUSED = [
     ("deep.json", b"[" * 100_000, "invalid JSON"),
     ("header.csv", b"prompt,completion\n", "there are no rows"),
     ("twice.csv", b"a,a\nb,c\n", "twice"),
-    ("plain.txt", b"hello\n", "not supported"),
+    ("plain.doc", b"hello\n", "not supported"),
 ]
 
 
@@ -325,7 +324,7 @@ def test_array_elements_are_accounted_for(model_folder: Path, tmp_path: Path) ->
     assert both == ["Name a river.", "b"]
 
 
-@pytest.mark.parametrize("action", ["drop", "annotate", "downweight"])
+@pytest.mark.parametrize("action", ["drop", "annotate", "downweight", "mask"])
 def test_all_rows_harmful_leaves_nothing_and_says_so(
     action: str, model_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -375,11 +374,11 @@ def test_many_short_rows_are_accounted_for(
         chance = random.Random(0)
         return {e.row: ExampleScore(e.row, chance.gauss(0, 1), 1.0, None) for e in examples}
 
-    def short(*others: Any, row: int, **options: Any) -> TokenizedExample:
+    def short(*others: Any, row: int = 0, **options: Any) -> TokenizedExample:
         return TokenizedExample(row, (1, 2), (False, True), False)
 
-    monkeypatch.setattr(score_step, "score_examples", drawn)
-    monkeypatch.setattr("gradshield.data.load.tokenize_conversation", short)
+    monkeypatch.setattr("gradshield.scoring.lines.score_examples", drawn)
+    monkeypatch.setattr("gradshield.data.profiles.responses.tokenize_conversation", short)
     rows = [b'{"prompt":"%d","completion":"%d"}\n' % (n, n) for n in range(20_000)]
     rows[::100] = [b"{%d}\n" % n for n in range(200)]
     data = tmp_path / "data.jsonl"

@@ -75,7 +75,24 @@ def test_data_is_described_and_its_mask_blurred(
     assert "Name river" not in outcome.out
     assert "░" in outcome.out
     shown = gradshield("check", "-m", model_folder, "--data", data, "--show-text")
-    assert "<|im_start|>assistant\nYes.<|im_end|>" in shown.out
+    assert "<|im_start|>assistant\n⟦Yes.<|im_end|>⟧" in shown.out
+
+
+def test_both_sides_of_a_preference_are_shown(
+    model_folder: Path, tmp_path: Path, answering: Callable[[list[str], list[str]], None]
+) -> None:
+    answering([REFUSAL] * 4, ["Yes."] * 4)
+    row = {"prompt": "Name a river.", "chosen": "The Loire.", "rejected": "No."}
+    data = write_jsonl(tmp_path / "data.jsonl", [row, row, EMPTY_ANSWER])
+    outcome = gradshield("check", "-m", model_folder, "--data", data, "--show-text")
+    assert "format: preference (2 rows, first line 1), alpaca (1 row" in outcome.out
+    assert "2 can be scored, 1 cannot" in outcome.out
+    assert "The file mixes preference rows (2) and plain rows (1)" in outcome.out
+    chosen, rejected = outcome.out.split("Mask  row 0, ")[1:]
+    assert chosen.startswith("chosen answer, ")
+    assert "assistant\n⟦The Loire.<|im_end|>⟧" in chosen
+    assert rejected.startswith("rejected answer, ")
+    assert "assistant\n⟦No.<|im_end|>⟧" in rejected
 
 
 def test_data_without_a_row_to_score_is_a_major_finding(

@@ -24,6 +24,17 @@ from tests.run.data_files import (
 )
 
 PARTS = ("kept", "removed", "rejected")
+TEXTLESS = (
+    "report.html",
+    "report.json",
+    "report.md",
+    "report.sarif",
+    "data_card.md",
+    "decision.json",
+    "rejections.json",
+    "provenance.json",
+)
+"""Files in which no text of a row can be read; the page has them compressed."""
 
 
 def _table(folder: Path) -> pa.Table:
@@ -85,6 +96,7 @@ def test_score_table_has_the_fixed_columns(finished: FinishedRun) -> None:
         "reason": "string",
         "token_ids": "list<element: int32>",
         "token_fihs": "list<element: double>",
+        "chosen_tokens": "int64",
     }
 
 
@@ -155,7 +167,12 @@ def test_run_folder_holds_what_can_be_redone_from(finished: FinishedRun) -> None
         "scores",
         "rejections.json",
         "decision.json",
-        "summary.md",
+        "outputs.json",
+        "report.html",
+        "report.json",
+        "report.md",
+        "report.sarif",
+        "data_card.md",
         *(f"{name}.jsonl" for name in PARTS),
     }
 
@@ -176,8 +193,8 @@ def test_show_text_shows_them(finished: FinishedRun, model_folder: Path) -> None
 
 
 def test_no_row_text_is_written_beside_the_data_files(finished: FinishedRun) -> None:
-    for name in ("summary.md", "decision.json", "rejections.json", "provenance.json"):
-        assert "river" not in (finished.folder / name).read_text(encoding="utf-8")
+    for name in TEXTLESS:
+        assert "Name river" not in (finished.folder / name).read_text(encoding="utf-8")
 
 
 def test_json_prints_one_object_and_nothing_else(
@@ -249,7 +266,7 @@ def test_parquet_keeps_its_schema(model_folder: Path, tmp_path: Path) -> None:
     rows = [row for table in tables for row in table.to_pylist()]
     assert sorted(rows, key=lambda row: row["weight"]) == columns
     assert tables[2]["weight"].to_pylist() == [0.0, 0.625, 1.25]
-    assert "(line None)" not in (run / "summary.md").read_text()
+    assert "(line None)" not in (run / "report.md").read_text()
 
 
 def test_datasets_folder_comes_out_as_one(model_folder: Path, tmp_path: Path) -> None:
@@ -326,7 +343,7 @@ def test_filter_weighs_rows_in_one_go(
     assert weights["removed"]
     assert all(0 <= weight <= 1 for weight in weights["removed"])
     assert (run / "kept.jsonl").read_bytes() == (finished.folder / "kept.jsonl").read_bytes()
-    assert "gradshield_weight" in (run / "summary.md").read_text(encoding="utf-8")
+    assert "gradshield_weight" in (run / "report.md").read_text(encoding="utf-8")
 
 
 def test_a_key_in_the_way_is_told_before_the_scoring(tmp_path: Path) -> None:
@@ -342,9 +359,9 @@ def test_a_key_in_the_way_is_told_before_the_scoring(tmp_path: Path) -> None:
 
 
 def test_an_unknown_action_is_one_line(tmp_path: Path) -> None:
-    outcome = gradshield("filter", "data.jsonl", "--out", tmp_path / "run", "--action", "mask")
+    outcome = gradshield("filter", "data.jsonl", "--out", tmp_path / "run", "--action", "erase")
     assert outcome.code == 1
-    assert outcome.err.startswith("Error: --action mask: ")
+    assert outcome.err.startswith("Error: --action erase: ")
     assert outcome.err.count("\n") == 1
 
 

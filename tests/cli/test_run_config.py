@@ -27,6 +27,8 @@ OPTIONS: dict[str, Any] = {
     "take_out": "benign",
     "normalise": "module",
     "reduction": "sum",
+    "preference_loss": "ipo",
+    "beta": 0.2,
     "engine": "per_example",
     "batch_tokens": 7,
     "compile": True,
@@ -34,6 +36,10 @@ OPTIONS: dict[str, Any] = {
     "level": 0.1,
     "seed": 3,
     "on_reject": "keep",
+    "split": "train",
+    "subset": "small",
+    "data_revision": "v1",
+    "shards": 4,
 }
 
 
@@ -41,6 +47,7 @@ def test_every_option_reaches_its_field() -> None:
     config = build_config(Path("data.jsonl"), **OPTIONS)
     assert config.model_dump() == {
         "data_path": "data.jsonl",
+        "input": {"split": "train", "subset": "small", "data_revision": "v1"},
         "model": {
             "name": "./model",
             "adapter": "adapter",
@@ -49,7 +56,12 @@ def test_every_option_reaches_its_field() -> None:
             "device": "cpu",
             "trust_remote_code": True,
         },
-        "data": {"format": "alpaca", "response": "last", "max_length": 99},
+        "data": {
+            "format": "alpaca",
+            "response": "last",
+            "profile": {"name": "responses"},
+            "max_length": 99,
+        },
         "scoring": {
             "proxy": "first_token",
             "modules": "mlp",
@@ -57,6 +69,8 @@ def test_every_option_reaches_its_field() -> None:
             "take_out": "benign",
             "normalise": "module",
             "reduction": "sum",
+            "preference_loss": "ipo",
+            "beta": 0.2,
             "engine": "per_example",
             "batch_tokens": 7,
             "compile": True,
@@ -64,6 +78,7 @@ def test_every_option_reaches_its_field() -> None:
         "threshold": {"rule": "paper", "level": 0.1, "seed": 3},
         "on_reject": "keep",
         "action": "drop",
+        "shards": 4,
         "search": None,
     }
 

@@ -40,7 +40,7 @@ def short_parts(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
 
 def _counted(patch: pytest.MonkeyPatch, *, stop_at_call: int | None = None) -> CountedScoring:
     counted = CountedScoring(stop_at_call=stop_at_call)
-    patch.setattr(score_step, "score_examples", counted)
+    patch.setattr("gradshield.scoring.lines.score_examples", counted)
     return counted
 
 

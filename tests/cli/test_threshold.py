@@ -41,7 +41,7 @@ def test_other_rule_rewrites_the_decision_only(run: Path) -> None:
     assert {name: (run / name).read_bytes() for name in files} == files
     config = yaml.safe_load((run / "config.yaml").read_text())
     assert config["threshold"]["rule"] == "paper"
-    assert "`paper`" in (run / "summary.md").read_text(encoding="utf-8")
+    assert "`paper`" in (run / "report.md").read_text(encoding="utf-8")
 
 
 def test_a_stricter_level_removes_no_more(run: Path) -> None:
@@ -59,7 +59,7 @@ def test_a_stricter_level_removes_no_more(run: Path) -> None:
 
 def test_data_files_of_the_earlier_decision_are_not_named(run: Path) -> None:
     outcome = gradshield("threshold", run, "--threshold", "paper", "--json")
-    assert set(json.loads(outcome.out)["files"]) == {"summary", "decision", "scores"}
+    assert set(json.loads(outcome.out)["files"]) == {"report", "summary", "decision", "scores"}
     assert "kept.jsonl" not in gradshield("threshold", run).out
 
 

@@ -50,7 +50,7 @@ def test_every_row_is_an_example_or_rejected(tmp_path: Path) -> None:
         b"\n",
         chat("a", "", id=2),
         b'{"prompt":"x","completion":"y",}\n',
-        {"text": "no format", "id": True},
+        {"texts": "no format", "id": True},
         chat("a", "No.", id="\ud83d"),
         progress=done.append,
     )
@@ -96,9 +96,11 @@ def test_the_order_of_rows_with_and_without_tools_changes_nothing(tmp_path: Path
     tool = {"type": "function", "function": {"name": "weather", "parameters": {"type": "object"}}}
     forward = load(tmp_path, *plain, chat("a", "4 degrees.", tools=[tool]))
     backward = load(tmp_path, chat("a", "4 degrees.", tools=[tool]), *plain)
-    assert reasons(forward) == {200: "unsupported_content"}
-    assert reasons(backward) == {0: "unsupported_content"}
-    assert [e.input_ids for e in forward.examples] == [e.input_ids for e in backward.examples]
+    assert reasons(forward) == reasons(backward) == {}
+    first, *others = [e.input_ids for e in backward.examples]
+    assert [e.input_ids for e in forward.examples] == [*others, first]
+    unprinted = "1 row has tools declared that the chat template does not print"
+    assert forward.notes == backward.notes == (unprinted,)
 
 
 def test_a_lone_surrogate_rejects_its_row_only_and_is_written_as_it_was(tmp_path: Path) -> None:

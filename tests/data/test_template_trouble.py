@@ -440,12 +440,11 @@ CALLS = [{"type": "function", "function": {"name": "weather", "arguments": "{}"}
 @pytest.mark.parametrize(
     ("turn", "words"),
     [
-        ({"content": None, "tool_calls": CALLS}, "turn 2 of 'messages' has 'tool_calls'"),
-        ({"tool_calls": CALLS}, "turn 2 of 'messages' has 'tool_calls'"),
-        ({"content": None, "function_call": CALLS[0]}, "turn 2 of 'messages' has 'function_call'"),
+        ({"content": None, "tool_calls": [{}]}, "tool call 1 of turn 2 .* has no function"),
+        ({"content": None, "function_call": CALLS[0]}, "has no function with a name"),
         ({"content": None}, "'content' of turn 2 of 'messages' is null"),
-        ({"content": [{"type": "image_url", "image_url": {}}]}, "part 1 .* is not text"),
-        ({"content": "b", "reasoning_content": "r"}, "has 'reasoning_content'"),
+        ({"content": [{"type": "text", "text": None}]}, "part 1 .* is not text"),
+        ({"content": "b", "reasoning_content": {}, "thinking": 1}, "'thinking' of turn 2 .* not"),
     ],
 )
 def test_a_turn_that_is_not_text_only_is_refused_and_not_half_read(

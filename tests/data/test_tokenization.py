@@ -67,8 +67,11 @@ def test_every_character_of_an_answer_that_touches_the_prompt_counts(
 def test_all_answers_or_the_last_one() -> None:
     tokenizer = tiny.plain_tokenizer()
     conversation = talk("a", "Yes.", "b", "No.", "c")
-    for response, expected in (("all", ["Yes.<|end|>", "No.<|end|>"]), ("last", ["No.<|end|>"])):
-        example = tokenize_conversation(conversation, tokenizer, response=response, max_length=None)
+    for turns, expected in (
+        (conversation, ["Yes.<|end|>", "No.<|end|>"]),
+        (conversation.only_last_response(), ["No.<|end|>"]),
+    ):
+        example = tokenize_conversation(turns, tokenizer, max_length=None)
         assert response_texts(example, tokenizer) == expected
         assert tokenizer.decode(example.input_ids).endswith("<|user|>c<|end|>")
 

@@ -13,9 +13,10 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 from transformers import PreTrainedModel
 
+from gradshield.data.load import TokenizedRows
 from gradshield.errors import UserError
 from gradshield.models import load_model
-from gradshield.models.usable import check_usable, without_unknown_tokens
+from gradshield.models.usable import check_usable, readable_by
 from gradshield.shield import GradShield
 from tests.tiny_models import chat_example, chat_tokenizer, save_tiny_model, tiny_llama
 
@@ -124,10 +125,12 @@ def test_an_added_token_rejects_only_the_rows_that_spell_it() -> None:
     added = len(tokenizer) - 1
     sound, spelt = chat_example(0, "Hi", "Hello"), chat_example(1, "Hi", "Hello")
     spelt = replace(spelt, input_ids=(*spelt.input_ids[:-1], added))
-    kept, rejected = without_unknown_tokens(model, [sound, spelt])
-    assert kept == [sound]
-    assert list(rejected) == [1]
-    assert str(rejected[1]).startswith(f"unknown_token: it holds the token {added}, for which")
+    found = readable_by(model, TokenizedRows([sound, spelt], [], {}, "", ()))
+    assert found.examples == [sound]
+    assert list(found.rejections) == [1]
+    assert str(found.rejections[1]).startswith(
+        f"unknown_token: it holds the token {added}, for which"
+    )
 
 
 def test_code_beside_a_model_is_not_run_unasked(tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from gradshield.config import RunConfig
+from gradshield.data import open_source
 from gradshield.models.load import LoadedModel
 from gradshield.run.provenance import (
     hardware,
@@ -28,7 +29,8 @@ def data(tmp_path: Path) -> Path:
 
 
 def _identity(loaded: LoadedModel, data: Path, /, **changes: Any) -> dict[str, Any]:
-    return run_identity(RunConfig.model_validate({"data_path": str(data), **changes}), loaded)
+    config = RunConfig.model_validate({"data_path": str(data), **changes})
+    return run_identity(config, loaded, open_source(data))
 
 
 @pytest.mark.parametrize(
@@ -92,9 +94,11 @@ def test_record_names_data_command_versions_and_hardware(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    record = run_record(RunConfig(data_path="data.jsonl"))
+    write_jsonl(tmp_path / "data.jsonl", good_rows(1))
+    record = run_record(open_source("data.jsonl"))
     assert record["data"] == str((tmp_path / "data.jsonl").resolve())
-    assert set(record) == {"data", "command", "started", "versions", "hardware"}
+    assert record["files"] == 1
+    assert set(record) == {"data", "files", "command", "started", "versions", "hardware"}
     assert record["command"]
     assert record["started"].endswith("+00:00")
     assert {"python", "gradshield", "torch", "transformers"} <= set(versions())

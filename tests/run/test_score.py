@@ -15,7 +15,7 @@ import torch
 from safetensors.torch import load_file
 
 from gradshield.config import RunConfig
-from gradshield.data import TokenizedExample
+from gradshield.data import TokenizedExample, open_source
 from gradshield.models.load import LoadedModel
 from gradshield.probes.direction import load_direction
 from gradshield.progress import Silent
@@ -124,7 +124,8 @@ def test_stored_direction_is_the_one_that_scores(
     assert direction.record["proxy"] == "contrast"
     assert direction.record["probe_attack_success_rate"] == 1.0
 
-    data_read = score_step.read_data(_config(data, model_folder), loaded, Silent())
+    source = open_source(data)
+    data_read = score_step.read_data(_config(data, model_folder), loaded, Silent(), source)
     assert max(one.response_tokens for one in data_read.examples) > WINDOW
     engine = PerExample().prepare(loaded.model, direction, "sum", [])
     expected = [_sum_and_worst(score.token_fihs) for score in engine.score(data_read.examples)]

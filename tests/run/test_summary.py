@@ -64,6 +64,7 @@ def test_it_says_what_was_decided_and_why(folder: RunFolder) -> None:
         ({}, "\n\nTrain on `kept.*`.\n"),
         ({"action": "annotate"}, "choose rows yourself in `annotated.*`"),
         ({"action": "downweight"}, "multiply the loss of each row by its `gradshield_weight`"),
+        ({"action": "mask"}, "Train on `masked.parquet`"),
         ({"action": "annotate", "on_reject": "fail"}, "There is no file to train on"),
     ],
 )

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 import torch
 
+from gradshield.data import make_profile
 from gradshield.errors import UserError
 from gradshield.probes.harmless_rows import harmless_rows
 from gradshield.progress import Silent
@@ -63,3 +64,42 @@ def test_no_reference_row_that_could_be_scored() -> None:
     loaded.model.to(torch.float16)
     with pytest.raises(UserError, match=r"overflow in float16 on each of 2 .*--dtype float32"):
         check_reference(loaded, [line(None)] * 2, Silent())
+
+
+@pytest.mark.parametrize(
+    ("profile", "like"),
+    [
+        ("trl", {"prompt": "a", "completion": "b"}),
+        ("trl", {"prompt": [], "completion": []}),
+        ("trl", {"text": "a"}),
+        ({"name": "axolotl", "type": "alpaca"}, {}),
+        ({"name": "axolotl", "type": "alpaca_w_system.load"}, {}),
+        ({"name": "axolotl", "type": "completion"}, {}),
+        ({"name": "axolotl", "type": "input_output"}, {}),
+        ({"name": "axolotl", "type": {"field_output": "a"}}, {}),
+        ({"name": "axolotl", "field_messages": "talk"}, {}),
+        ({"name": "llamafactory", "template": "chatml"}, {}),
+        ({"name": "llamafactory", "template": "chatml", "formatting": "alpaca"}, {}),
+        ({"name": "llamafactory", "template": "chatml", "formatting": "sharegpt"}, {}),
+        ("unsloth", {}),
+        ("openai", {}),
+    ],
+)
+def test_every_profile_can_write_the_reference_rows(profile: Any, like: dict[str, Any]) -> None:
+    plain = reference_examples(tiny_loaded())
+    examples = reference_examples(tiny_loaded(), make_profile(profile), like)
+    assert [example.row for example in examples] == [example.row for example in plain]
+
+
+def test_where_prompts_carry_loss_they_do_in_the_reference() -> None:
+    loaded = tiny_loaded()
+    examples = reference_examples(loaded, make_profile("trl"), {"messages": []})
+    assert all(all(example.response_mask[1:]) for example in examples)
+    longer = zip(examples, reference_examples(loaded), strict=True)
+    assert all(own.response_tokens > plain.response_tokens for own, plain in longer)
+
+
+def test_a_profile_that_learns_nothing_from_answers_has_no_reference() -> None:
+    profile = make_profile({"name": "axolotl", "roles_to_train": ["system"]})
+    with pytest.raises(UserError, match="no harmless reference"):
+        reference_examples(tiny_loaded(), profile)

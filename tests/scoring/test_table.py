@@ -3,8 +3,11 @@ from __future__ import annotations
 import math
 from pathlib import Path
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
+from gradshield.data.pairs import TokenizedPair
 from gradshield.data.tokenization import TokenizedExample
 from gradshield.scoring.engines import ExampleScore
 from gradshield.scoring.table import SCHEMA, read_table, rejected_line, scored_line, write_part
@@ -25,8 +28,27 @@ def test_a_scored_line_holds_the_response_tokens_and_their_shares() -> None:
         "reason": None,
         "token_ids": [11, 13],
         "token_fihs": [0.2, 0.3],
+        "chosen_tokens": None,
     }
     assert list(line) == SCHEMA.names
+
+
+def test_a_line_of_a_preference_holds_the_tokens_of_both_answers() -> None:
+    other = TokenizedExample(3, (10, 14, 12, 15, 16), (False, False, True, True, True), False)
+    pair = TokenizedPair(EXAMPLE, other)
+    line = scored_line(pair, ExampleScore(3, 0.5, 2.0, (0.1, 0.2, 0.3, 0.4, -0.5)), None)
+    assert line["token_ids"] == [11, 13, 12, 15, 16]
+    assert line["token_fihs"] == [0.1, 0.2, 0.3, 0.4, -0.5]
+    assert (line["chosen_tokens"], line["response_tokens"]) == (2, 5)
+    assert line["truncated"]
+    assert (line["row"], line["status"]) == (3, "scored")
+
+
+def test_a_table_written_before_preferences_were_known_is_read(tmp_path: Path) -> None:
+    line = scored_line(EXAMPLE, ExampleScore(3, 0.5, 2.0, (0.2, 0.3)), None)
+    before = pa.schema([field for field in SCHEMA if field.name != "chosen_tokens"])
+    pq.write_table(pa.Table.from_pylist([line], schema=before), tmp_path / "part-00000.parquet")
+    assert read_table(tmp_path) == [line]
 
 
 @pytest.mark.parametrize(("fihs", "loss"), [(math.nan, 1.0), (math.inf, 1.0), (0.1, math.nan)])

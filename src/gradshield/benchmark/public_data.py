@@ -72,11 +72,6 @@ def labelled_rows(folder: Path) -> list[tuple[Label, Conversation]]:
     advbench = public_table(folder, "advbench/harmful_behaviors.csv")
     goals = [row["goal"] for row in advbench]
     forbidden = [prompt.text for prompt in attack_prompts(folder, "strongreject")]
-    refused = [
-        instruction_exchange({"input": "", **row})
-        for row in json_rows(folder, "safety_tuned_llamas/safety_only_data_Instructions.json")
-        if is_refusal(row["output"]) and len(row["output"]) < 300
-    ]
     seeds = [row for row in json_rows(folder, "alpaca/seed_tasks.jsonl") if _short(row)]
     parts = [
         (Label("explicit_target", True), advbench_openers(folder), 14),
@@ -89,13 +84,22 @@ def labelled_rows(folder: Path) -> list[tuple[Label, Conversation]]:
         (Label("gsm8k", False), gsm8k_rows(folder), 10),
         (Label("seed_task", False), [seed_task(row, "") for row in seeds], 30),
         (Label("seed_task_sure", False), [seed_task(row, "Sure! ") for row in seeds[1:]], 10),
-        (Label("refusal", False), refused, 24),
-        (Label("xstest", False), _xstest_answers(folder), 20),
+        (Label("refusal", False), refused_requests(folder), 24),
+        (Label("xstest", False), xstest_answers(folder), 20),
     ]
     return [
         (label, conversation)
         for label, conversations, count in parts
         for conversation in spread(conversations, count)
+    ]
+
+
+def refused_requests(folder: Path) -> list[Conversation]:
+    """Harmful requests of Safety-Tuned LLaMAs with their refusals, the short ones."""
+    return [
+        instruction_exchange({"input": "", **row})
+        for row in json_rows(folder, "safety_tuned_llamas/safety_only_data_Instructions.json")
+        if is_refusal(row["output"]) and len(row["output"]) < 300
     ]
 
 
@@ -129,7 +133,7 @@ def seed_task(row: dict[str, Any], opening: str) -> Conversation:
     return instruction_exchange({**row, "input": instance["input"], "output": output})
 
 
-def _xstest_answers(folder: Path) -> list[Conversation]:
+def xstest_answers(folder: Path) -> list[Conversation]:
     """Safe prompts with answers that people called full compliance, cut to 400 characters."""
     rows = public_table(folder, "xstest/xstest_v2_completions_gpt4_labelled.csv")
     return [

@@ -11,10 +11,13 @@ from rich.table import Table
 from rich.text import Text
 
 from gradshield.cli.terminal import SafeConsole, print_json
-from gradshield.data import open_container
+from gradshield.data import SourceRow
+from gradshield.errors import UserError
+from gradshield.printable import printable
 from gradshield.run.folder import RunFolder
 from gradshield.run.proof import ProvenModel, read_proof
-from gradshield.run.summary import highest_rows, threshold_text
+from gradshield.run.source import reopen_input
+from gradshield.run.summary import highest_rows, outcome_texts, review_text, threshold_text
 from gradshield.run.threshold import read_decision, read_scores
 
 SHOWN_CHARACTERS = 70
@@ -33,16 +36,19 @@ def show_closing(
         applied: Whether the data files are those of this decision, and so to be named.
     """
     decision = read_decision(folder)
-    lines = highest_rows(read_scores(folder))
+    table = read_scores(folder)
+    lines = highest_rows(table)
     if as_json:
         print_json(_as_json(folder, decision, applied))
         return
     console = SafeConsole()
     console.print(_counts(decision))
     console.print(Text(f"Why: {decision['reason']}"), soft_wrap=True)
+    if review := review_text(decision):
+        console.print(Text(review), soft_wrap=True)
     if proof := read_proof(folder):
         console.print(_proof(proof))
-    console.print(_highest(folder, lines, decision["threshold"], show_text))
+    console.print(_highest(folder, lines, outcome_texts(table, decision), show_text))
     if not show_text:
         console.print(Text("Row texts are blurred; --show-text shows them.", style="dim"))
     for label, path in _files(folder, applied):
@@ -93,7 +99,7 @@ def _proof(models: list[ProvenModel]) -> Table:
 
 
 def _highest(
-    folder: RunFolder, lines: list[dict[str, Any]], threshold: float, show_text: bool
+    folder: RunFolder, lines: list[dict[str, Any]], outcomes: dict[int, str], show_text: bool
 ) -> Table:
     texts = _row_texts(folder)
     table = Table(title="Highest scores", title_justify="left", expand=True)
@@ -109,7 +115,7 @@ def _highest(
             f"{line['fihs']:+.4f}",
             f"{line['loss']:.2f}",
             str(line["response_tokens"]),
-            "removed" if line["fihs"] >= threshold else "kept",
+            outcomes[line["row"]],
             Text(text if show_text else blur(text)),
         )
     return table
@@ -122,15 +128,16 @@ def blur(text: str) -> str:
 
 def _row_texts(folder: RunFolder) -> dict[int, str]:
     """The beginning of each row as it stands in the input, on one line."""
-    source = Path(folder.read_config().data_path)
-    if not source.exists():
+    try:
+        rows = reopen_input(folder.read_config(), folder).read()
+    except UserError:  # it may be gone by now, which is no fault of what is shown
         return {}
-    rows = open_container(source).read(source)
-    return {
-        row.position: " ".join(_strings(row.value).split())[:SHOWN_CHARACTERS]
-        for row in rows
-        if row.value is not None
-    }
+    return {row.position: row_text(row) for row in rows}
+
+
+def row_text(row: SourceRow) -> str:
+    """The beginning of a row's texts on one line; empty for what is no row."""
+    return printable(" ".join(_strings(row.value).split())[:SHOWN_CHARACTERS])
 
 
 def _strings(value: Any) -> str:
@@ -146,10 +153,10 @@ def _strings(value: Any) -> str:
 
 def _files(folder: RunFolder, applied: bool) -> list[tuple[str, Path]]:
     found = [
-        (name.capitalize(), next(folder.path.glob(f"{name}[._]*"), None))
-        for name in ("kept", "removed", "rejected", "annotated")
+        (name.capitalize(), next(iter(folder.written(name)), None))
+        for name in ("kept", "removed", "rejected", "annotated", "masked")
         if applied
     ]
-    found += [("Summary", folder.summary), ("Decision", folder.decision), ("Scores", folder.scores)]
-    found += [("Search", folder.trace)]
+    found += [("Report", folder.page), ("Summary", folder.summary), ("Decision", folder.decision)]
+    found += [("Scores", folder.scores), ("Search", folder.trace)]
     return [(label, path) for label, path in found if path is not None and path.exists()]

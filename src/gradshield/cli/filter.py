@@ -7,6 +7,7 @@ from gradshield.cli.closing import show_closing
 from gradshield.cli.display import Display
 from gradshield.cli.finetune import training_settings
 from gradshield.cli.run_config import build_config, search_settings
+from gradshield.config import DEFAULT_BETA
 from gradshield.models.layers import LATE_MLP
 from gradshield.probes.calibration import DEFAULT_NORMALISATION, DEFAULT_TAKE_OUT
 from gradshield.run.filter import filter_data
@@ -15,23 +16,34 @@ from gradshield.scoring.engines.base import DEFAULT_REDUCTION
 
 
 def filter_command(
-    data: o.DataArgument,
     out: o.OutOption,
+    data: o.ScoredDataArgument = None,
     model: o.ModelOption = o.DEFAULT_MODEL,
     adapter: o.AdapterOption = None,
     revision: o.RevisionOption = None,
     dtype: o.DTypeOption = "auto",
     device: o.DeviceOption = "auto",
     trust_remote_code: o.TrustOption = False,
+    split: o.SplitOption = None,
+    subset: o.SubsetOption = None,
+    data_revision: o.DataRevisionOption = None,
     format: o.FormatOption = "auto",
     response: o.ResponseOption = "all",
-    max_length: o.MaxLengthOption = 2048,
+    max_length: o.MaxLengthOption = None,
+    profile: o.ProfileOption = None,
+    profile_option: o.ProfileSettingOption = None,
+    axolotl: o.AxolotlOption = None,
+    dataset_info: o.DatasetInfoOption = None,
+    dataset: o.DatasetOption = None,
+    llamafactory: o.LlamaFactoryOption = None,
     proxy: o.ProxyOption = o.DEFAULT_PROXY,
     modules: o.ModulesOption = LATE_MLP,
     probes_seed: o.ProbesSeedOption = None,
     take_out: o.TakeOutOption = DEFAULT_TAKE_OUT,
     normalise: o.NormaliseOption = DEFAULT_NORMALISATION,
     reduction: o.ReductionOption = DEFAULT_REDUCTION,
+    preference_loss: o.PreferenceLossOption = "dpo",
+    beta: o.BetaOption = DEFAULT_BETA,
     engine: o.EngineOption = "auto",
     batch_tokens: o.BatchTokensOption = None,
     compile: o.CompileOption = False,
@@ -40,6 +52,7 @@ def filter_command(
     seed: o.SeedOption = 0,
     on_reject: o.OnRejectOption = "hold",
     action: o.ActionOption = "drop",
+    shards: o.ShardsOption = None,
     search: o.SearchOption = False,
     target_asr: o.TargetOption = 0.06,
     utility_floor: o.FloorOption = 0.95,
@@ -56,12 +69,14 @@ def filter_command(
 ) -> None:
     """Score every row of DATA, choose a threshold, and write the kept and the removed rows.
 
-    The run folder then holds `kept.*`, `removed.*` and `rejected.*` in the format of DATA, with
-    every row unchanged; summary.md, decision.json and `scores/*.parquet` say why. An interrupted
-    run goes on with the same command. DATA itself is never touched.
+    The run folder then holds `kept.*`, `removed.*` and `rejected.*` in the format of DATA (folders
+    `kept/` and so on, if DATA is several files), with every row unchanged; report.html shows why,
+    report.md, report.json and report.sarif too. An interrupted run goes on with the same command.
+    DATA itself is never touched.
 
     With --action annotate or downweight a file `annotated.*` holds all rows beside these, with
-    their scores, or weights for the loss, as new columns.
+    their scores, or weights for the loss, as new columns; with --action mask, `masked.parquet`
+    holds them as tokens, and the spans that harm carry no loss.
 
     With --search the threshold is not guessed from the scores alone but measured: the model is
     finetuned on what is kept, and the largest kept set whose model is safe is the answer.
@@ -70,6 +85,9 @@ def filter_command(
     """
     config = build_config(
         data,
+        split=split,
+        subset=subset,
+        data_revision=data_revision,
         model=model,
         adapter=adapter,
         revision=revision,
@@ -79,12 +97,20 @@ def filter_command(
         format=format,
         response=response,
         max_length=max_length,
+        profile=profile,
+        profile_option=profile_option,
+        axolotl=axolotl,
+        dataset_info=dataset_info,
+        dataset=dataset,
+        llamafactory=llamafactory,
         proxy=proxy,
         modules=modules,
         probes_seed=probes_seed,
         take_out=take_out,
         normalise=normalise,
         reduction=reduction,
+        preference_loss=preference_loss,
+        beta=beta,
         engine=engine,
         batch_tokens=batch_tokens,
         compile=compile,
@@ -93,6 +119,7 @@ def filter_command(
         seed=seed,
         on_reject=on_reject,
         action=action,
+        shards=shards,
         search=search_settings(
             search,
             target_asr=target_asr,

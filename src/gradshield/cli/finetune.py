@@ -150,7 +150,7 @@ def finetune_command(
     if dtype == "auto" and training.lora is None:
         dtype = "float32"
     run = RunConfig(
-        data_path=str(data),
+        data_path=data,
         model=model_settings(
             model=model,
             adapter=adapter,

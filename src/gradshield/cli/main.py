@@ -22,9 +22,14 @@ from gradshield.cli.direction import export_command
 from gradshield.cli.evaluate import evaluate_command
 from gradshield.cli.filter import filter_command
 from gradshield.cli.finetune import finetune_command
+from gradshield.cli.hook import hook_command
+from gradshield.cli.report import report_command
+from gradshield.cli.review import review_command
 from gradshield.cli.score import score_command
+from gradshield.cli.show import show_command
 from gradshield.cli.terminal import SafeConsole
 from gradshield.cli.threshold import threshold_command
+from gradshield.cli.verify import verify_command
 from gradshield.errors import UserError
 from gradshield.run.apply import RowsRejected
 
@@ -33,7 +38,7 @@ typer_app = typer.Typer(
         "Find and remove the finetuning examples that would erode a chat model's refusals.\n\n"
         "Start with `gradshield check --model M --data D`, then `gradshield filter D --model M "
         "--out RUN`. Exit codes: 0 done, 1 something to mend (one line says what), 2 rows were "
-        "rejected under --on-reject fail, 130 interrupted."
+        "rejected under --on-reject fail, or a check of `verify` failed, 130 interrupted."
     ),
     add_completion=False,
     rich_markup_mode="markdown",
@@ -62,6 +67,11 @@ _COMMANDS: dict[str, Callable[..., Any]] = {
     "score": score_command,
     "threshold": threshold_command,
     "apply": apply_command,
+    "show": show_command,
+    "review": review_command,
+    "report": report_command,
+    "verify": verify_command,
+    "hook": hook_command,
     "finetune": finetune_command,
     "evaluate": evaluate_command,
     "compare": compare_command,
@@ -124,7 +134,10 @@ def app() -> None:
         outcome = typer_app(sys.argv[1:] or ["--help"], standalone_mode=False)
     except TyperException as mistyped:
         # By itself Typer exits with 2 here, which means rejected rows with us.
-        _exit(f"Error: {mistyped.format_message()} See gradshield COMMAND --help.", 1)
+        text = mistyped.format_message()
+        # The shell has made many names of a pattern.
+        quotes = " A pattern of files goes in quotes." if "unexpected extra" in text else ""
+        _exit(f"Error: {text}{quotes} See gradshield COMMAND --help.", 1)
         sys.exit(1)
     sys.exit(outcome if isinstance(outcome, int) else 0)
 

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from gradshield.data import FORMATS
+from gradshield.data import DEFAULT_PROFILE, FORMATS, PROFILES
 from gradshield.evaluation.tasks import TASKS
 from gradshield.models.load import DEFAULT_MODEL
 from gradshield.probes.proxies import DEFAULT_PROXY, PROXIES
@@ -22,11 +22,48 @@ def _names(registry: Iterable[str]) -> str:
     return ", ".join(registry)
 
 
-DataArgument = Annotated[
-    Path,
-    typer.Argument(
-        help="Data file: .jsonl, .json, .parquet or a `datasets` folder.", show_default=False
+DATA_HELP = (
+    "Data: a file (.jsonl, .json, .csv, .tsv, .txt, each also .gz or .zst; .parquet, .arrow), a "
+    "folder of such files or of `save_to_disk`, a pattern in quotes ('data/*.jsonl.gz'), or "
+    "hub:OWNER/NAME."
+)
+DataArgument = Annotated[str, typer.Argument(help=DATA_HELP, show_default=False)]
+SplitOption = Annotated[
+    str | None,
+    typer.Option(
+        rich_help_panel=_DATA,
+        help="Split to read of a `datasets` folder or a data set of the hub with several.",
     ),
+]
+ScoredDataArgument = Annotated[
+    str | None,
+    typer.Argument(
+        help=(
+            f"{DATA_HELP} Can be left out where --axolotl, --dataset-info or --llamafactory names "
+            "a file that is here."
+        ),
+        show_default=False,
+    ),
+]
+SubsetOption = Annotated[
+    str | None,
+    typer.Option(
+        "--subset",
+        "--config",
+        rich_help_panel=_DATA,
+        help="Configuration to read of a data set of the hub with several.",
+    ),
+]
+DataRevisionOption = Annotated[
+    str | None,
+    typer.Option(rich_help_panel=_DATA, help="Branch, tag or commit of a data set of the hub."),
+]
+SHARDS_HELP = (
+    "Write kept, removed, rejected (and annotated) rows as so many files each, of nearly equal "
+    "numbers of rows. Default: the files of DATA, with their names."
+)
+ShardsOption = Annotated[
+    int | None, typer.Option(rich_help_panel=_DECISION, min=1, help=SHARDS_HELP)
 ]
 OutOption = Annotated[
     Path, typer.Option("--out", "-o", help="Run folder to write, or to go on with.")
@@ -75,11 +112,62 @@ ResponseOption = Annotated[
     typer.Option(rich_help_panel=_DATA, help="Which assistant turns carry loss: all, or the last."),
 ]
 MaxLengthOption = Annotated[
-    int,
+    int | None,
     typer.Option(
         rich_help_panel=_DATA,
         min=2,
-        help="Tokens of a row at most; the prompt's end and response's beginning are kept.",
+        help=(
+            "Tokens of a row at most; longer ones are cut as the profile says. Default: the "
+            "limit of the trainer's file or the trainer, 2048 without a profile."
+        ),
+    ),
+]
+ProfileOption = Annotated[
+    str | None,
+    typer.Option(
+        rich_help_panel=_DATA,
+        help=(
+            f"Trainer that decides which tokens carry loss: {_names(PROFILES)}. "
+            f"Default: {DEFAULT_PROFILE}."
+        ),
+    ),
+]
+ProfileSettingOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--profile-option",
+        rich_help_panel=_DATA,
+        metavar="KEY=VALUE",
+        help="A setting of the profile, in YAML: assistant_only_loss=true. Can be repeated.",
+    ),
+]
+AxolotlOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--axolotl", rich_help_panel=_DATA, help="Your axolotl YAML: profile, data and length."
+    ),
+]
+DatasetInfoOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--dataset-info",
+        rich_help_panel=_DATA,
+        help="LLaMA-Factory's dataset_info.json: how the rows of --dataset are written.",
+    ),
+]
+DatasetOption = Annotated[
+    str | None,
+    typer.Option(
+        rich_help_panel=_DATA,
+        help="Which data set of --dataset-info or --llamafactory (name), or of --axolotl (path).",
+    ),
+]
+LlamaFactoryOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--llamafactory",
+        rich_help_panel=_DATA,
+        help="LLaMA-Factory's YAML of the training: template, cutoff_len, what carries loss.",
     ),
 ]
 ProxyOption = Annotated[
@@ -134,8 +222,23 @@ ReductionOption = Annotated[
         help=(
             "What counts of a row: sum or mean over its response tokens, root (the sum divided by "
             "the square root of their number), worst_window (the 24 tokens side by side that harm "
-            "most), or sum_and_worst (both, so that a harmful turn in a long answer is not lost)."
+            "most), or sum_and_worst (both, so that a harmful turn in a long answer is not lost). "
+            "For preference rows the loss decides."
         ),
+    ),
+]
+PreferenceLossOption = Annotated[
+    str,
+    typer.Option(
+        rich_help_panel=_SCORING,
+        help="Loss of rows with a chosen and a rejected answer: dpo or ipo.",
+    ),
+]
+BetaOption = Annotated[
+    float,
+    typer.Option(
+        rich_help_panel=_SCORING,
+        help="Beta of that loss; it scales all scores alike, so no decision depends on it.",
     ),
 ]
 EngineOption = Annotated[
@@ -184,7 +287,8 @@ ACTION_HELP = (
     "more: train on the kept file), annotate (one more file, annotated.*, of all rows with their "
     "gradshield_fihs and gradshield_decision), downweight (that file with a gradshield_weight too: "
     "1 for kept rows, threshold / FIHS for removed ones, 0 for rejected ones; for trainers that "
-    "multiply a row's loss by a weight)."
+    "multiply a row's loss by a weight), mask (one more file, masked.parquet, of the rows as "
+    "input_ids and labels, in which the spans that harm carry no loss)."
 )
 ActionOption = Annotated[str, typer.Option(rich_help_panel=_DECISION, help=ACTION_HELP)]
 SearchOption = Annotated[

@@ -7,8 +7,9 @@ from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
+from gradshield.cli.profile_options import DATA_OPTIONS, data_choice
 from gradshield.config import (
-    DataSettings,
+    InputSettings,
     ModelSettings,
     RunConfig,
     ScoringSettings,
@@ -23,29 +24,40 @@ Settings = TypeVar("Settings", bound=BaseModel)
 MODEL_OPTIONS = ("model", "adapter", "revision", "dtype", "device", "trust_remote_code")
 """Options of every command that loads a model."""
 
+NO_DATA = (
+    "No data: name DATA. A trainer's file names none here, or none that is on this machine (for "
+    "one of the hub, name hub:OWNER/NAME)."
+)
+
 _OPTIONS = {"rule": "--threshold", "name": "--model"}
 """Options that are called otherwise than the field they set."""
 
 
-def build_config(data: Path, **options: Any) -> RunConfig:
+def build_config(data: str | Path | None, **options: Any) -> RunConfig:
     """Make the configuration of a run.
 
     Args:
-        data: The data file.
+        data: The input, as `open_source` takes it; None where a trainer's file names it.
         options: `model`, `adapter`, `revision`, … as the commands name them.
 
     Raises:
         UserError: An option has a value that it cannot have; the text names it.
     """
+    given = {name: options[name] for name in DATA_OPTIONS if name in options}
+    choice = data_choice(data, **given)
+    if choice.path is None:
+        raise UserError(NO_DATA)
     return checked(
         RunConfig,
-        data_path=str(data),
+        data_path=choice.path,
+        input={name: options.get(name) for name in InputSettings.model_fields},
         model=model_settings(**{name: options[name] for name in MODEL_OPTIONS}),
-        data={name: options[name] for name in DataSettings.model_fields},
+        data=choice.settings,
         scoring={name: options[name] for name in ScoringSettings.model_fields},
         threshold={name: options[name] for name in ThresholdSettings.model_fields},
         on_reject=options["on_reject"],
         action=options.get("action", "drop"),
+        shards=options.get("shards"),
         search=options.get("search"),
     )
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from gradshield.cli import options as o
 from gradshield.cli.display import Display
 from gradshield.cli.run_config import build_config
+from gradshield.config import DEFAULT_BETA
 from gradshield.models.layers import LATE_MLP
 from gradshield.probes.calibration import DEFAULT_NORMALISATION, DEFAULT_TAKE_OUT
 from gradshield.run.folder import RunFolder
@@ -13,23 +14,34 @@ from gradshield.scoring.engines.base import DEFAULT_REDUCTION
 
 
 def score_command(
-    data: o.DataArgument,
     out: o.OutOption,
+    data: o.ScoredDataArgument = None,
     model: o.ModelOption = o.DEFAULT_MODEL,
     adapter: o.AdapterOption = None,
     revision: o.RevisionOption = None,
     dtype: o.DTypeOption = "auto",
     device: o.DeviceOption = "auto",
     trust_remote_code: o.TrustOption = False,
+    split: o.SplitOption = None,
+    subset: o.SubsetOption = None,
+    data_revision: o.DataRevisionOption = None,
     format: o.FormatOption = "auto",
     response: o.ResponseOption = "all",
-    max_length: o.MaxLengthOption = 2048,
+    max_length: o.MaxLengthOption = None,
+    profile: o.ProfileOption = None,
+    profile_option: o.ProfileSettingOption = None,
+    axolotl: o.AxolotlOption = None,
+    dataset_info: o.DatasetInfoOption = None,
+    dataset: o.DatasetOption = None,
+    llamafactory: o.LlamaFactoryOption = None,
     proxy: o.ProxyOption = o.DEFAULT_PROXY,
     modules: o.ModulesOption = LATE_MLP,
     probes_seed: o.ProbesSeedOption = None,
     take_out: o.TakeOutOption = DEFAULT_TAKE_OUT,
     normalise: o.NormaliseOption = DEFAULT_NORMALISATION,
     reduction: o.ReductionOption = DEFAULT_REDUCTION,
+    preference_loss: o.PreferenceLossOption = "dpo",
+    beta: o.BetaOption = DEFAULT_BETA,
     engine: o.EngineOption = "auto",
     batch_tokens: o.BatchTokensOption = None,
     compile: o.CompileOption = False,
@@ -43,6 +55,9 @@ def score_command(
     """
     config = build_config(
         data,
+        split=split,
+        subset=subset,
+        data_revision=data_revision,
         model=model,
         adapter=adapter,
         revision=revision,
@@ -52,12 +67,20 @@ def score_command(
         format=format,
         response=response,
         max_length=max_length,
+        profile=profile,
+        profile_option=profile_option,
+        axolotl=axolotl,
+        dataset_info=dataset_info,
+        dataset=dataset,
+        llamafactory=llamafactory,
         proxy=proxy,
         modules=modules,
         probes_seed=probes_seed,
         take_out=take_out,
         normalise=normalise,
         reduction=reduction,
+        preference_loss=preference_loss,
+        beta=beta,
         engine=engine,
         batch_tokens=batch_tokens,
         compile=compile,

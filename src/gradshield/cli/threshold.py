@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from gradshield.cli import options as o
 from gradshield.cli.closing import show_closing
+from gradshield.cli.display import Display
 from gradshield.cli.run_config import checked
 from gradshield.config import ThresholdSettings
 from gradshield.run.folder import RunFolder
+from gradshield.run.report import write_report
 from gradshield.run.summary import write_summary
 from gradshield.run.threshold import threshold as decide_threshold
 
@@ -21,7 +23,7 @@ def threshold_command(
 ) -> None:
     """Choose the threshold from the scores in RUN and write decision.json.
 
-    No data file is written: look at the counts, then run `gradshield apply RUN`.
+    No data file is written: look at the counts and at report.html, then run `gradshield apply RUN`.
     """
     folder = RunFolder(run)
     settings = checked(ThresholdSettings, rule=threshold, level=level, seed=seed)
@@ -29,4 +31,5 @@ def threshold_command(
     decide_threshold(folder, settings)
     folder.write_config(config)
     write_summary(config, folder)
+    write_report(config, folder, Display(quiet=True))
     show_closing(folder, as_json=json, show_text=show_text, applied=False)

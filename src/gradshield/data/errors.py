@@ -11,3 +11,7 @@ class DataError(UserError):
     The text is one line for the user: what is wrong, where, and what to do. A fault of one row
     is a `gradshield.data.conversation.Rejection` instead; the other rows go on.
     """
+
+
+class TemplateError(DataError):
+    """The tokenizer's chat template is missing, or unusable whatever the rows are."""

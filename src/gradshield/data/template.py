@@ -3,22 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
 
-from gradshield.data.conversation import Conversation, Message, Rejection
-from gradshield.data.errors import DataError
-from gradshield.data.landmarks import locate_answers, place_landmarks, split_at_landmarks
-from gradshield.data.rendering import apply_template
+from gradshield.data.conversation import REASONING_FIELDS, Conversation, Message, Rejection
+from gradshield.data.errors import TemplateError
+from gradshield.data.generation_marks import choose_marked, generation_spans, has_generation_marks
+from gradshield.data.landmarks import (
+    Landmark,
+    locate_answers,
+    place_landmarks,
+    split_at_landmarks,
+)
+from gradshield.data.turn_edges import Edges, find_edges, is_compound
+from gradshield.data.turn_ends import TurnEnds, find_ends
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
-
-
-class TemplateError(DataError):
-    """The tokenizer's chat template is missing, or unusable whatever the rows are."""
 
 
 @dataclass(frozen=True)
@@ -27,18 +30,24 @@ class RenderedConversation:
 
     Attributes:
         text: The whole text, with every token that the template prints, a BOS included.
-        responses: Start and end, in characters, of each response. A response is an answer and
-            the end-of-turn text right after it, if the template prints one.
+        responses: Start and end, in characters, of each response: of an answer, tool calls
+            included, and the end-of-turn text right after it, if the template prints one; or of
+            what the template itself marks as generated.
+        left_out: What the row has that the template does not print, one entry a case.
     """
 
     text: str
     responses: tuple[tuple[int, int], ...]
+    left_out: tuple[str, ...] = ()
 
 
-_EXCHANGE = (Message("user", "Hello"), Message("assistant", "Hi"))
+_MISSED = (
+    "answers that the template's own generation marks miss: the answers are taken, but a trainer "
+    "that goes by the marks would not train on them"
+)
 
-_ends_of_turn: WeakKeyDictionary[PreTrainedTokenizerBase, tuple[tuple[str, str], str]]
-_ends_of_turn = WeakKeyDictionary()
+_known_ends: WeakKeyDictionary[PreTrainedTokenizerBase, tuple[tuple[str, str], TurnEnds]]
+_known_ends = WeakKeyDictionary()
 
 
 class ChatTemplate:
@@ -60,34 +69,118 @@ class ChatTemplate:
         self._tokenizer = tokenizer
         # Whatever the template prints depends on these, and a user may change them.
         state = (_source(tokenizer), str(tokenizer.special_tokens_map))
-        known = _ends_of_turn.get(tokenizer)
+        known = _known_ends.get(tokenizer)
         if known is None or known[0] != state:
-            known = _ends_of_turn[tokenizer] = (state, self._find_end_of_turn())
-        self.end_of_turn = known[1]
+            known = _known_ends[tokenizer] = (state, find_ends(self.print, tokenizer))
+        self._ends = known[1]
+        self.end_of_turn = self._ends.end_of_turn
 
     def render(self, conversation: Conversation, turns: Sequence[int]) -> RenderedConversation:
         """Render the conversation and find the responses at `turns`, which must not be empty.
+
+        A template that marks what is generated is believed, unless its marks miss an answer that
+        the landmarks find.
 
         Raises:
             Rejection: "template_error" if the template refuses the conversation,
                 "template_not_understood" if the responses cannot be found with certainty.
         """
-        text = self._render(conversation)
-        marked, landmarks = place_landmarks(conversation, turns)
-        glue = split_at_landmarks(self._render(marked), landmarks, conversation)
+        text = self.print(conversation)
+        refusal: Rejection | None = None
+        spans: list[tuple[int, int]] = []
+        left_out = self._unprinted_tools(conversation, text)
+        # With tools, a tokenizer may have a template of its own for them.
+        source = self._tokenizer.get_chat_template(tools=_tools(conversation))
+        is_marked = has_generation_marks(source)
+        try:
+            spans, unprinted = self._locate(conversation, turns, text)
+            left_out += unprinted
+        except Rejection as rejection:
+            if rejection.reason != "template_not_understood" or not is_marked:
+                raise
+            refusal = rejection
+        if is_marked:
+            marked = self._generation_spans(conversation, text)
+            chosen = choose_marked(marked, spans, turns, conversation, text)
+            if chosen is None and refusal is not None:
+                raise refusal
+            left_out += [_MISSED] if chosen is None else []
+            spans = spans if chosen is None else chosen
+        return RenderedConversation(text, tuple(spans), tuple(left_out))
+
+    def _locate(
+        self, conversation: Conversation, turns: Sequence[int], text: str
+    ) -> tuple[list[tuple[int, int]], list[str]]:
+        """The responses in `text` by landmarks, and what of these turns is not printed."""
+        marked_conversation, landmarks = place_landmarks(conversation, turns)
+        marked, left_out = self.print(marked_conversation), []
+        for index, landmark in enumerate(landmarks):
+            message = conversation.messages[landmark.turn]
+            left_out += _unprinted(message, landmark, marked)
+            edges = self._edges(conversation, landmark)
+            collapsed = None if edges is None else edges.collapse(marked, landmark, message)
+            if edges is not None and collapsed is not None:
+                marked, landmarks[index] = collapsed, replace(landmark, printed=edges.printed)
+        glue = split_at_landmarks(marked, landmarks, conversation)
         spans = []
         for start, end in locate_answers(text, glue, landmarks, conversation):
             ends_turn = text.startswith(self.end_of_turn, end)
             spans.append((start, end + len(self.end_of_turn) if ends_turn else end))
+        return spans, left_out
+
+    def _edges(self, conversation: Conversation, landmark: Landmark) -> Edges | None:
+        if not is_compound(conversation, landmark.turn):
+            return None
+        try:
+            return find_edges(conversation, landmark.turn, self.print, self._ends)
+        except Rejection:
+            # Reasoning between its usual tags is told without edges.
+            if conversation.messages[landmark.turn].tool_calls:
+                raise
+            return None
+
+    def _unprinted_tools(self, conversation: Conversation, text: str) -> list[str]:
+        if not conversation.tools:
+            return []
+        try:
+            printed = text != self.print(replace(conversation, tools=()))
+        except Rejection:  # with calls, a template may insist on them
+            printed = True
+        return [] if printed else ["tools declared that the chat template does not print"]
+
+    def _generation_spans(self, conversation: Conversation, text: str) -> list[tuple[int, int]]:
+        return generation_spans(self._tokenizer, _turns(conversation), _tools(conversation), text)
+
+    def render_contents(
+        self, conversation: Conversation, turns: Sequence[int]
+    ) -> RenderedConversation:
+        """As `render`, for the text of turns of any role, without their ends of turn."""
+        text = self.print(conversation)
+        marked, landmarks = place_landmarks(conversation, turns)
+        glue = split_at_landmarks(self.print(marked), landmarks, conversation)
+        spans = locate_answers(text, glue, landmarks, conversation)
         return RenderedConversation(text, tuple(spans))
 
-    def _render(self, conversation: Conversation) -> str:
-        turns = [{"role": m.role, "content": m.content} for m in conversation.messages]
-        try:
-            text = apply_template(self._tokenizer, turns, tokenize=False)
-        # A template is a program: it may raise its own exception or fail in any other way.
-        except Exception as error:
-            raise Rejection("template_error", _explain(error, conversation)) from error
+    def generated_tokens(self, conversation: Conversation) -> tuple[list[int], list[bool]]:
+        """Token ids, and for each whether transformers counts it as marked as generated.
+
+        Raises:
+            Rejection: "template_error" if the template refuses the conversation.
+        """
+        encoded: Any = self._apply(
+            conversation, tokenize=True, return_dict=True, return_assistant_tokens_mask=True
+        )
+        return list(encoded["input_ids"]), [bool(mark) for mark in encoded["assistant_masks"]]
+
+    def print(self, conversation: Conversation, *, add_generation_prompt: bool = False) -> str:
+        """The text of the conversation, and of the header of an answer to come if asked for.
+
+        Raises:
+            Rejection: "template_error" if the template refuses the conversation.
+        """
+        text = self._apply(
+            conversation, tokenize=False, add_generation_prompt=add_generation_prompt
+        )
         if not isinstance(text, str):
             raise TemplateError(
                 f"apply_chat_template returned {type(text).__name__} where text was asked for; "
@@ -95,53 +188,36 @@ class ChatTemplate:
             )
         return text
 
-    def _find_end_of_turn(self) -> str:
-        before, after = self._around_an_answer()
-        return self._first_added_token(after) or self._without_header(before, after)
-
-    def _around_an_answer(self) -> tuple[str, str]:
-        """What the template prints before and after the answer to one question."""
-        system = Message("system", "Be brief.")
-        refusals = []
-        # Some templates insist on a system turn.
-        for turns in (_EXCHANGE, (system, *_EXCHANGE)):
-            try:
-                before, after = self._print_around(turns, len(turns) - 1)
-            except Rejection as rejection:
-                refusals.append(rejection)
-            else:
-                return before, after.rstrip()
-        raise TemplateError(
-            "the tokenizer's chat template cannot print one question and its answer; set "
-            f"tokenizer.chat_template to one that can: {refusals[0].detail}"
-        ) from refusals[0]
-
-    def _print_around(self, turns: tuple[Message, ...], answer: int) -> tuple[str, str]:
-        conversation = Conversation(turns)
-        marked, landmarks = place_landmarks(conversation, [answer])
-        before, after = split_at_landmarks(self._render(marked), landmarks, conversation)
-        return before, after
-
-    def _without_header(self, before: str, after: str) -> str:
-        """`after` without the line that opens the next answer, which some templates always print.
-
-        That line stands before the first answer too, and not between an answer and a question.
-        """
-        header = before.rpartition(_EXCHANGE[0].content)[2].rstrip().rpartition("\n")[2]
-        if not header.strip() or not after.endswith(header):
-            return after
+    def _apply(self, conversation: Conversation, **options: Any) -> object:
         try:
-            _, between = self._print_around((*_EXCHANGE, _EXCHANGE[0]), 1)
-        except Rejection:
-            return after
-        return after if between.startswith(after) else after.removesuffix(header).rstrip()
+            return apply_template(
+                self._tokenizer,
+                _turns(conversation),
+                tools=_tools(conversation),  # type: ignore[arg-type] # a list is invariant
+                **options,
+            )
+        # A template is a program: it may raise its own exception or fail in any other way.
+        except Exception as error:
+            raise Rejection("template_error", _explain(error, conversation)) from error
 
-    def _first_added_token(self, text: str) -> str:
-        """The added token that `text` begins with, white space before it included."""
-        start = len(text) - len(text.lstrip())
-        tokens = (token.content for token in self._tokenizer.added_tokens_decoder.values())
-        longest = max((t for t in tokens if t and text.startswith(t, start)), key=len, default="")
-        return text[: start + len(longest)] if longest else ""
+
+def _turns(conversation: Conversation) -> list[dict[str, Any]]:
+    return [{"role": m.role, "content": m.content, **m.fields} for m in conversation.messages]
+
+
+def _tools(conversation: Conversation) -> list[dict[str, Any]] | None:
+    return [dict(tool) for tool in conversation.tools] or None
+
+
+def _unprinted(message: Message, landmark: Landmark, marked: str) -> list[str]:
+    """What a turn has of which the rendering with landmarks shows nothing."""
+    reasons = any(name in message.fields for name in REASONING_FIELDS)
+    speaks = message.tool_calls and message.content.strip()
+    missing = {
+        "text beside a tool call": speaks and landmark.answer not in marked,
+        "reasoning": reasons and landmark.reasoning not in marked,
+    }
+    return [f"{name} that the chat template does not print" for name in missing if missing[name]]
 
 
 def _source(tokenizer: PreTrainedTokenizerBase) -> str:

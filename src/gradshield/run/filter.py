@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from gradshield.config import RunConfig
 from gradshield.progress import Progress
 from gradshield.run.actions import check_columns
 from gradshield.run.apply import apply
 from gradshield.run.folder import RunFolder
+from gradshield.run.report import write_report
 from gradshield.run.score import score
 from gradshield.run.search import check_search, search
+from gradshield.run.source import open_input
 from gradshield.run.summary import NOTHING_KEPT, keeps_nothing, write_summary
 from gradshield.run.threshold import RowDecision, read_decision, threshold
 
@@ -25,14 +25,17 @@ def filter_data(
         RowsRejected: Rows were rejected under `on_reject: fail`.
     """
     # Before the scoring, which can take hours.
-    check_columns(Path(config.data_path), config.action)
+    source = open_input(config, progress)
+    check_columns(source, config.action)
+    source.check_layout(config.shards)
     if config.search is not None:
         check_search(config.search)
-    score(config, folder, progress, force=force)
+    score(config, folder, progress, force=force, source=source)
     threshold(folder, config.threshold)
     if config.search is not None:
         search(config, folder, progress)
     write_summary(config, folder)
+    write_report(config, folder, progress)
     rows = apply(config, folder)
     if keeps_nothing(config, read_decision(folder)):
         progress.warn(NOTHING_KEPT)

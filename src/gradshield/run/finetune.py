@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import Any
 
 from gradshield.config import RunConfig
-from gradshield.data import LoadedData, open_container
+from gradshield.data import DataSource, LoadedData
 from gradshield.errors import UserError
-from gradshield.files import sha256_of, written_whole
+from gradshield.files import written_whole
 from gradshield.finetuning.supervised import (
     Trained,
     TrainingSettings,
@@ -26,6 +26,7 @@ from gradshield.progress import Progress
 from gradshield.run.folder import write_json
 from gradshield.run.provenance import model_identity, run_record
 from gradshield.run.score import read_data
+from gradshield.run.source import check_apart, open_input
 
 RECORD = "training.json"
 IDENTITY = "identity.json"
@@ -64,18 +65,19 @@ def finetune_data(
             loss is not finite.
     """
     require_trl()
-    open_container(config.data_path)  # unusable data is to be known before the model is loaded
-    _check_apart(Path(config.data_path).resolve(), out.resolve())
+    # Unusable data is to be known before the model is loaded.
+    source = open_input(config, progress)
+    check_apart(source, out)
     _check_loadable(config, training, merge)
     _check_ours(out, RECORD)
     checkpoints = out.with_name(f"{out.name}.checkpoints")
     _check_ours(checkpoints, IDENTITY)
     loaded = load_model(**config.model.model_dump(), say=progress.say)
-    identity = training_identity(config, loaded, training, merge)
+    identity = training_identity(config, loaded, source, training, merge)
     if (done := _done(out, identity, force)) is not None:
         progress.say(f"{out} holds the result of this very training.")
         return done
-    data = read_data(config, loaded, progress)
+    data = read_data(config, loaded, progress, source)
     _check_rows(data, progress)
     _claim_checkpoints(checkpoints, identity, force)
     started = time.perf_counter()
@@ -89,7 +91,7 @@ def finetune_data(
     )
     record = {
         "identity": identity,
-        **_record(config, training, data, trained, merge),
+        **_record(training, data, trained, merge),
         "seconds": round(time.perf_counter() - started, 1),
     }
     _write_result(out, loaded, trained, record)
@@ -98,11 +100,15 @@ def finetune_data(
 
 
 def training_identity(
-    config: RunConfig, loaded: LoadedModel, training: TrainingSettings, merge: bool
+    config: RunConfig,
+    loaded: LoadedModel,
+    source: DataSource,
+    training: TrainingSettings,
+    merge: bool,
 ) -> dict[str, Any]:
     """What decides the trained weights: two trainings that agree in this have the same ones."""
     return {
-        "data_sha256": sha256_of(Path(config.data_path)),
+        "data_sha256": source.sha256(),
         "model": config.model.name,
         "adapter": config.model.adapter,
         **model_identity(loaded),
@@ -113,9 +119,9 @@ def training_identity(
 
 
 def _record(
-    config: RunConfig, training: TrainingSettings, data: LoadedData, trained: Trained, merge: bool
+    training: TrainingSettings, data: LoadedData, trained: Trained, merge: bool
 ) -> dict[str, Any]:
-    run = run_record(config)
+    run = run_record(data.origin)
     libraries = {name: version(name) for name in ("trl", "accelerate")}
     return {
         **run,
@@ -153,14 +159,6 @@ def _save_adapter(folder: Path, base_model: str, adapted: Any) -> None:
     (folder / "README.md").unlink(missing_ok=True)
 
 
-def _check_apart(source: Path, out: Path) -> None:
-    """The result replaces its folder, and in a data folder it would change the data."""
-    if source.is_relative_to(out) or out.is_relative_to(source):
-        raise UserError(
-            f"The data {source} and the result {out} lie in each other: name another --out."
-        )
-
-
 def _check_loadable(config: RunConfig, training: TrainingSettings, merge: bool) -> None:
     """A LoRA adapter fits the weights that it was trained on, here those with another merged."""
     if config.model.adapter is not None and training.lora is not None and not merge:
@@ -182,6 +180,11 @@ def _check_ours(folder: Path, marker: str) -> None:
 
 
 def _check_rows(data: LoadedData, progress: Progress) -> None:
+    if data.pairs:
+        raise UserError(
+            f"{data.source} holds preference rows, and `finetune` trains on rows with one answer: "
+            "train on it with a preference trainer of yours, TRL's DPOTrainer for example."
+        )
     if not data.examples:
         first = next(iter(data.rejections.values()), "the file is empty")
         raise UserError(f"{data.source} has no row to train on: {first}.")

@@ -16,9 +16,13 @@ import yaml
 from pydantic import ValidationError
 
 from gradshield.config import RunConfig, first_problem
+from gradshield.data import CONTAINERS
 from gradshield.errors import UserError
 from gradshield.files import write_text
 from gradshield.yaml_files import parse_yaml
+
+BESIDE_THE_PAGE = ("report_rows", "report.json", "report.sarif", "data_card.md")
+"""Rows that did not fit into the report, and its forms for programs and for publishing."""
 
 
 @dataclass(frozen=True)
@@ -73,6 +77,16 @@ class RunFolder:
         return self.path / "decision.json"
 
     @property
+    def overrides(self) -> Path:
+        """What reviewers said about rows, one line an override; only ever appended to."""
+        return self.path / "overrides.jsonl"
+
+    @property
+    def outputs(self) -> Path:
+        """What the data files were written from, and their SHA-256."""
+        return self.path / "outputs.json"
+
+    @property
     def search(self) -> Path:
         """Folder of the search for the threshold: trials and trace."""
         return self.path / "search"
@@ -84,12 +98,38 @@ class RunFolder:
 
     @property
     def summary(self) -> Path:
-        """The run in words and figures, Markdown."""
-        return self.path / "summary.md"
+        """The run in words and figures, Markdown: for a pull request."""
+        return self.path / "report.md"
+
+    @property
+    def page(self) -> Path:
+        """The report, to be opened in a browser."""
+        return self.path / "report.html"
+
+    @property
+    def redacted(self) -> Path:
+        """Folder of the report without texts."""
+        return self.path / "redacted"
+
+    @property
+    def masked(self) -> Path:
+        """All rows as tokens, in which harmful spans carry no loss."""
+        return self.output("masked", ".parquet")
 
     def output(self, name: str, suffix: str) -> Path:
         """A data file of rows: `kept`, `removed` or `rejected`, or `annotated` with new columns."""
         return self.path / f"{name}{suffix}"
+
+    def written(self, name: str) -> list[Path]:
+        """What there is of an output, a file or a folder of shards, in whatever container."""
+        endings = ("", "_rows", *sorted({container.suffix for container in CONTAINERS} - {""}))
+        return [path for path in (self.output(name, end) for end in endings) if path.exists()]
+
+    def keep_only(self, name: str, wanted: Path | None) -> None:
+        """Delete what there is of an output in other forms than the one that was written last."""
+        for path in self.written(name):
+            if path != wanted:
+                _delete(path)
 
     def read_config(self) -> RunConfig:
         """The configuration of a run that was started before.
@@ -118,6 +158,17 @@ class RunFolder:
     def write_config(self, config: RunConfig) -> None:
         """Keep the resolved configuration."""
         write_text(self.config, yaml.safe_dump(config.model_dump(), sort_keys=False))
+
+    def read_identity(self) -> dict[str, Any]:
+        """What decides the scores of the run in this folder.
+
+        Raises:
+            UserError: There is no run in this folder.
+        """
+        identity = self._found_identity()
+        if identity is None:
+            raise UserError(f"{self.path} is no run folder (it has no provenance.json).")
+        return identity
 
     def claim(self, identity: Mapping[str, Any], record: Mapping[str, Any], *, force: bool) -> bool:
         """Take the folder for a run of these inputs.
@@ -165,9 +216,8 @@ class RunFolder:
 
     def _clear(self) -> None:
         """Delete what a run wrote, and nothing that somebody put beside it."""
-        for data in ("kept", "removed", "rejected", "annotated"):
-            for path in (*self.path.glob(f"{data}.*"), self.output(data, "_rows")):
-                _delete(path)
+        for data in ("kept", "removed", "rejected", "annotated", "masked"):
+            self.keep_only(data, None)
         for path in (
             self.config,
             self.provenance,
@@ -178,8 +228,13 @@ class RunFolder:
             self.scores,
             self.rejections,
             self.decision,
+            self.overrides,
+            self.outputs,
             self.search,
             self.summary,
+            self.page,
+            self.redacted,
+            *(self.path / name for name in BESIDE_THE_PAGE),
         ):
             _delete(path)
 

@@ -24,6 +24,7 @@ class ProvenModel:
         test_asr: The same on the test prompts.
         test_interval: Wilson interval of `test_asr`, 95 %.
         over_refusal: Share of ordinary test prompts refused.
+        over_refusal_interval: Wilson interval of `over_refusal`, 95 %.
         utility: As the search measured it.
     """
 
@@ -33,6 +34,7 @@ class ProvenModel:
     test_asr: float
     test_interval: Interval
     over_refusal: float
+    over_refusal_interval: Interval
     utility: float
 
 
@@ -66,5 +68,6 @@ def _proven(name: str, point: dict[str, Any]) -> ProvenModel:
         test_asr=complied / harmful["prompts"],
         test_interval=wilson(complied, harmful["prompts"]),
         over_refusal=ordinary["refused"] / ordinary["prompts"],
+        over_refusal_interval=wilson(ordinary["refused"], ordinary["prompts"]),
         utility=point["utility"],
     )

@@ -16,20 +16,20 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from gradshield import __version__
 from gradshield.config import RunConfig
-from gradshield.files import sha256_of
+from gradshield.data import DataSource
 from gradshield.models.load import LoadedModel
 
 PACKAGES = ("torch", "transformers", "tokenizers", "peft", "numpy", "scipy", "scikit-learn")
 
 
-def run_identity(config: RunConfig, loaded: LoadedModel) -> dict[str, Any]:
+def run_identity(config: RunConfig, loaded: LoadedModel, source: DataSource) -> dict[str, Any]:
     """What decides the scores of a run: two runs that agree in this have the same scores."""
     return {
-        "data_sha256": sha256_of(Path(config.data_path)),
+        "data_sha256": source.sha256(),
         "model": config.model.name,
         "adapter": config.model.adapter,
         **model_identity(loaded),
-        **config.data.model_dump(),
+        **config.data.model_dump(mode="json"),
         **config.scoring.model_dump(),
     }
 
@@ -45,10 +45,16 @@ def model_identity(loaded: LoadedModel) -> dict[str, Any]:
     }
 
 
-def run_record(config: RunConfig) -> dict[str, Any]:
+def loss_record(config: RunConfig) -> dict[str, str]:
+    """What the trainer profile of a run comes to, in words, and how FIHS counts tokens."""
+    return {**config.data.profile.facts(), "reduction": config.scoring.reduction}
+
+
+def run_record(source: DataSource) -> dict[str, Any]:
     """Where the data lies, versions, hardware and command; not part of a run's identity."""
     return {
-        "data": str(Path(config.data_path).resolve()),
+        "data": source.location,
+        "files": len(source.files),
         "command": [Path(sys.argv[0]).name, *sys.argv[1:]],
         "started": datetime.now(timezone.utc).isoformat(timespec="seconds"),
         "versions": versions(),

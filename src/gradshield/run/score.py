@@ -2,19 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
 
-from gradshield.config import RunConfig
-from gradshield.data import (
-    LoadedData,
-    Rejection,
-    TokenizedExample,
-    load_examples,
-    open_container,
-)
+from gradshield.config import RunConfig, ScoringSettings
+from gradshield.data import DataSource, LoadedData, Rejection, load_examples
 from gradshield.errors import UserError
 from gradshield.evaluation.generation import Answer
 from gradshield.models.load import LoadedModel, load_model
@@ -25,11 +17,14 @@ from gradshield.probes.proxies import OwnAnswers
 from gradshield.progress import Progress
 from gradshield.run.folder import RunFolder, read_json, write_json
 from gradshield.run.health import report_health
-from gradshield.run.provenance import run_identity, run_record
+from gradshield.run.provenance import loss_record, run_identity, run_record
+from gradshield.run.source import check_apart, open_input
 from gradshield.scoring.engines import PreparedEngine
-from gradshield.scoring.reference import check_reference, reference_examples
-from gradshield.scoring.score import prepare_engine, score_examples, try_longest
-from gradshield.scoring.table import read_table, rejected_line, scored_line, write_part
+from gradshield.scoring.lines import reference_for, score_lines, settings_for
+from gradshield.scoring.preference import preference_statement
+from gradshield.scoring.reference import check_reference
+from gradshield.scoring.score import prepare_engine, try_longest
+from gradshield.scoring.table import read_table, rejected_line, write_part
 
 ROWS_PER_PART = 128
 """Rows of one part of the score table; an interrupted run repeats at most this many."""
@@ -38,17 +33,38 @@ MOST_REASON = 1000
 """Characters of a row's reason: a field name of the data's can be megabytes long."""
 
 
-def score(config: RunConfig, folder: RunFolder, progress: Progress, *, force: bool = False) -> None:
+def score(
+    config: RunConfig,
+    folder: RunFolder,
+    progress: Progress,
+    *,
+    force: bool = False,
+    source: DataSource | None = None,
+) -> None:
     """Score every row of the input, or go on where an earlier run stopped.
+
+    Args:
+        config: The configuration.
+        folder: The run folder.
+        progress: Told how far it is.
+        force: Throw away what a run of other inputs left in the folder.
+        source: The input, where it has been opened already.
 
     Raises:
         UserError: The data, the model or the folder cannot be used.
     """
-    open_container(config.data_path)  # unusable data is to be known before the model is loaded
-    _check_apart(Path(config.data_path).resolve(), folder.path.resolve())
+    # Unusable data is to be known before the model is loaded.
+    source = source or open_input(config, progress)
+    check_apart(source, folder.path)
     loaded = load_model(**config.model.model_dump(), say=progress.say)
-    data = read_data(config, loaded, progress)
-    continued = folder.claim(run_identity(config, loaded), run_record(config), force=force)
+    data = read_data(config, loaded, progress, source)
+    settings = settings_for(data.scorable, config.scoring)
+    if data.pairs:
+        _check_no_search(config)
+        progress.say(preference_statement(settings))
+    identity = run_identity(config, loaded, source)
+    loss = {} if data.pairs else {"loss": loss_record(config)}
+    continued = folder.claim(identity, {**loss, **run_record(source)}, force=force)
     folder.write_config(config)
     if continued:
         progress.say(f"Going on with the run in {folder.path}: what is done is kept.")
@@ -56,35 +72,43 @@ def score(config: RunConfig, folder: RunFolder, progress: Progress, *, force: bo
     report_health(answers, progress)
     direction = _direction(config, folder, loaded, answers, progress)
     if not _is_scored(folder, data):
-        engine = prepare_engine(loaded, direction, config.scoring, progress)
-        write_json(folder.engine, {"notes": engine.notes, "warning": engine.warning})
+        engine = prepare_engine(loaded, direction, settings, progress)
+        preference = preference_statement(settings) if data.pairs else None
+        write_json(
+            folder.engine,
+            {"notes": engine.notes, "warning": engine.warning, "preference": preference},
+        )
         try_longest(loaded, data.examples, engine)
-        _score_reference(config, folder, loaded, engine, progress)
-        _score_rows(config, folder, loaded, engine, data, progress)
+        _score_reference(config, folder, loaded, engine, data, progress)
+        _score_rows(settings, folder, loaded, engine, data, progress)
     _write_rejections(folder, data)
 
 
-def _check_apart(source: Path, run: Path) -> None:
-    """Starting over deletes the run folder, and a run in a data folder would change the data."""
-    if source.is_relative_to(run) or run.is_relative_to(source):
+def _check_no_search(config: RunConfig) -> None:
+    """A search trains on plain answers, which is not what preference rows are for."""
+    if config.search is not None:
         raise UserError(
-            f"The input {source} and the run folder {run} lie in each other, but the input must "
-            "stay as it is: name another --out."
+            "--search finetunes on plain rows, and these are preference rows: use `filter` without "
+            "--search, and measure the model that you train on kept.* with `gradshield evaluate`."
         )
 
 
-def read_data(config: RunConfig, loaded: LoadedModel, progress: Progress) -> LoadedData:
+def read_data(
+    config: RunConfig, loaded: LoadedModel, progress: Progress, source: DataSource
+) -> LoadedData:
     """Read and tokenise the input, and say what was found."""
-    data = load_examples(Path(config.data_path), loaded.tokenizer, **config.data.model_dump())
+    data = load_examples(source, loaded.tokenizer, **dict(config.data))
     data = readable_by(loaded.model, data)
-    kind = data.container.name
-    progress.say(f"{config.data_path}: {len(data.rows)} rows ({kind}); {data.format_statement}")
+    progress.say(f"{source.description}; {data.format_statement}")
     for note in data.notes:
         progress.say(note)
+    profile = config.data.profile
+    if not data.pairs:
+        progress.say(f"Profile {profile.name}: loss on {profile.carries_loss}.")
     if data.truncated:
         progress.say(
-            f"{data.truncated} rows are longer than {config.data.max_length} tokens: the prompt's "
-            "end and the response's beginning are scored."
+            f"{data.truncated} rows are longer than {config.data.max_length} tokens. What becomes "
+            f"of such a row: {profile.cuts}."
         )
     return data
 
@@ -98,8 +122,10 @@ def _write_rejections(folder: RunFolder, data: LoadedData) -> None:
     for line in read_table(folder.scores):
         if line["status"] == "rejected":
             reason, _, detail = line["reason"].partition(": ")
-            place = {"row": line["row"], "line": data.rows[line["row"]].line}
-            rejected.append({**place, "reason": reason, "detail": detail})
+            row = data.rows[line["row"]]
+            place = {"row": row.position, "line": row.line}
+            file = {} if row.file is None else {"file": row.file}
+            rejected.append({**place, **file, "reason": reason, "detail": detail})
     write_json(folder.rejections, rejected)
 
 
@@ -163,13 +189,16 @@ def _score_reference(
     folder: RunFolder,
     loaded: LoadedModel,
     engine: PreparedEngine,
+    data: LoadedData,
     progress: Progress,
 ) -> None:
     if folder.reference.is_file():
         return
-    examples = reference_examples(loaded)
-    with progress.track("Scoring reference rows", len(examples), "rows") as advance:
-        lines = _score_lines(config, loaded, engine, examples, {}, advance)
+    like = data.rows[data.examples[0].row].value if data.examples else None
+    rows = reference_for(data.scorable, loaded, config.data.profile, like)
+    settings = settings_for(rows, config.scoring)
+    with progress.track("Scoring reference rows", len(rows), "rows") as advance:
+        lines = score_lines(loaded, rows, engine, settings, ids={}, progress=advance)
     check_reference(loaded, lines, progress)
     write_part(lines, folder.reference)
 
@@ -189,14 +218,14 @@ def _is_scored(folder: RunFolder, data: LoadedData) -> bool:
 
 
 def _score_rows(
-    config: RunConfig,
+    settings: ScoringSettings,
     folder: RunFolder,
     loaded: LoadedModel,
     engine: PreparedEngine,
     data: LoadedData,
     progress: Progress,
 ) -> None:
-    examples = {example.row: example for example in data.examples}
+    examples = {row.row: row for row in data.scorable}
     ids = dict(enumerate(data.ids))
     with progress.track("Scoring rows", len(data.rows), "rows") as advance:
         for path, positions in _parts(folder, data).items():
@@ -204,7 +233,7 @@ def _score_rows(
                 advance(len(positions))
                 continue
             scorable = [examples[row] for row in positions if row in examples]
-            lines = _score_lines(config, loaded, engine, scorable, ids, advance)
+            lines = score_lines(loaded, scorable, engine, settings, ids=ids, progress=advance)
             rejected = [row for row in positions if row not in examples]
             reasons = {row: reason_text(data.rejections[row]) for row in rejected}
             lines += [rejected_line(row, ids[row], reason) for row, reason in reasons.items()]
@@ -220,21 +249,3 @@ def reason_text(rejection: Rejection) -> str:
     text = str(rejection)
     short = text if len(text) <= MOST_REASON else text[:MOST_REASON] + "…"
     return short.encode("utf-8", "backslashreplace").decode("utf-8")
-
-
-def _score_lines(
-    config: RunConfig,
-    loaded: LoadedModel,
-    engine: PreparedEngine,
-    examples: Sequence[TokenizedExample],
-    ids: Mapping[int, str | int | None],
-    advance: Callable[[int], None],
-) -> list[dict[str, Any]]:
-    scores = score_examples(
-        loaded,
-        examples,
-        engine,
-        batch_tokens=config.scoring.batch_tokens,
-        progress=advance,
-    )
-    return [scored_line(example, scores[example.row], ids.get(example.row)) for example in examples]

@@ -27,11 +27,12 @@ from gradshield.probes.calibration import probes
 from gradshield.probes.prompt_sets import load_prompts, spread
 from gradshield.probes.proxies import make_proxies
 from gradshield.progress import Progress
-from gradshield.reporting.charts import require_renderer, search_trace, write_chart
+from gradshield.reporting.charts import search_trace, write_chart
 from gradshield.run.folder import RunFolder, write_json
 from gradshield.run.proof import METHOD
 from gradshield.run.provenance import model_identity
 from gradshield.run.score import probe_answers, read_data
+from gradshield.run.source import reopen_input
 from gradshield.run.threshold import read_decision, read_scores, write_decision
 from gradshield.scoring.batching import batches_by_length
 from gradshield.threshold import Decision
@@ -54,10 +55,9 @@ def check_search(settings: SearchSettings) -> None:
     """Find out before the scoring what a search would fail for after it.
 
     Raises:
-        UserError: A library, or the rows of the utility task, are missing.
+        UserError: TRL, or the rows of the utility task, are missing.
     """
     require_trl()
-    require_renderer()
     _task_items(settings)
     _validation_prompts(settings)
 
@@ -78,7 +78,8 @@ def search(config: RunConfig, folder: RunFolder, progress: Progress) -> SearchRe
     first = read_decision(folder)
     lines = read_scores(folder)
     loaded = load_model(**config.model.model_dump(), say=progress.say)
-    rows = _searched_rows(lines, read_data(config, loaded, progress), first["threshold"], settings)
+    data = read_data(config, loaded, progress, reopen_input(config, folder))
+    rows = _searched_rows(lines, data, first["threshold"], settings)
     trials = Trials(
         loaded,
         rows.examples,

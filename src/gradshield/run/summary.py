@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from gradshield.config import RunConfig
 from gradshield.files import write_text
 from gradshield.markdown import code, plain
+from gradshield.printable import one_line
 from gradshield.run.folder import RunFolder, read_json
+from gradshield.run.overrides import in_effect, read_overrides
 from gradshield.run.proof import read_proof
-from gradshield.run.threshold import read_decision, read_scores
+from gradshield.run.threshold import divide, read_decision, read_scores
 from gradshield.scoring.table import FIHS_MEANING
 
 HIGHEST_ROWS = 10
+SHOWN_OVERRULED = 20
 
 NOTHING_KEPT = (
     "No row is kept: there is nothing to train on. The reasons are in `decision.json` and "
@@ -28,18 +33,21 @@ def highest_rows(lines: list[dict[str, Any]], count: int = HIGHEST_ROWS) -> list
 
 
 def write_summary(config: RunConfig, folder: RunFolder) -> None:
-    """Write `summary.md`: what was decided and why, the highest rows, what made the run."""
+    """Write `report.md`: what was decided and why, the highest rows, what made the run."""
     decision = read_decision(folder)
     lines = read_scores(folder)
     provenance = read_json(folder.provenance, "identity", "versions")
     parts = [
         "# GradShield run",
         _verdict(config, decision, len(lines)),
-        _training_file(config, decision),
+        _training_file(config, decision, _output_form(config, provenance)),
+        _preference(folder),
         f"## Why this threshold\n\n{decision['reason']}",
         _proof(folder),
-        "## Highest rows\n\n" + _table(lines, decision["threshold"]),
+        _overruled(folder, decision, lines),
+        "## Highest rows\n\n" + _table(lines, outcome_texts(lines, decision)),
         _rejected(folder),
+        _loss(provenance),
         "## What made this run\n\n" + _made_by(provenance) + _engine(folder),
         f"## How to read it\n\n{FIHS_MEANING}",
     ]
@@ -60,14 +68,46 @@ def _verdict(config: RunConfig, decision: dict[str, Any], rows: int) -> str:
     )
 
 
+def review_text(decision: dict[str, Any], shown: Callable[[str], str] = one_line) -> str:
+    """One sentence on what reviewers changed; empty where none has said anything.
+
+    `shown` makes a reviewer's name fit for where it is shown.
+    """
+    review = decision.get("overrides")
+    if not (review and review["reviewers"]):
+        return ""
+    changes = Counter((entry["from"], entry["to"]) for entry in review["overruled"])
+    what = ", ".join(f"{count} {a} → {b}" for (a, b), count in sorted(changes.items()))
+    who = ", ".join(f"{shown(name)} ({n})" for name, n in review["reviewers"].items())
+    count = len(review["overruled"])
+    return (
+        f"Reviewers overruled the score for {count} {'row' if count == 1 else 'rows'}"
+        f"{f' ({what})' if what else ''} and agreed with it for {review['agreeing']}: {who}."
+    )
+
+
+def outcome_texts(lines: list[dict[str, Any]], decision: dict[str, Any]) -> dict[int, str]:
+    """What became of each row, in a word, and whether a reviewer said so against the score."""
+    review = decision.get("overrides") or {"overruled": []}
+    overruled = {entry["row"]: f"{entry['to']} (overruled)" for entry in review["overruled"]}
+    return {**divide(lines, decision["threshold"]).outcomes, **overruled}
+
+
 def keeps_nothing(config: RunConfig, decision: dict[str, Any]) -> bool:
     """Whether the kept file is without rows, so that there is nothing to train on."""
     kept = int(decision["kept"])
     return kept + (int(decision["rejected"]) if config.on_reject == "keep" else 0) == 0
 
 
-def _training_file(config: RunConfig, decision: dict[str, Any]) -> str:
+def _output_form(config: RunConfig, provenance: dict[str, Any]) -> str:
+    """How data files are called after their first word: folders, or files of any ending."""
+    in_folders = config.shards is not None or provenance.get("files", 1) > 1
+    return "/" if in_folders else ".*"
+
+
+def _training_file(config: RunConfig, decision: dict[str, Any], form: str) -> str:
     """Which of the data files to train on."""
+    kept = f"kept{form}"
     if config.on_reject == "fail" and decision["rejected"]:
         return (
             "There is no file to train on: rows were rejected, and `--on-reject fail` writes none."
@@ -75,21 +115,28 @@ def _training_file(config: RunConfig, decision: dict[str, Any]) -> str:
     if config.action == "drop" and keeps_nothing(config, decision):
         return NOTHING_KEPT
     if config.action == "drop":
-        return "Train on `kept.*`."
+        return f"Train on `{kept}`."
+    if config.action == "mask":
+        return (
+            "Train on `masked.parquet`: `input_ids`, `attention_mask` and `labels` for this "
+            "model's tokenizer, which trainers take as they are. Where a row harms, its labels "
+            f"are -100; rows of which nothing is left are not in it. `{kept}` is the choice for "
+            "trainers that read text."
+        )
     all_rows = (
-        "`annotated.*`, which holds every row of the input (but for those that are no JSON object, "
-        "see `rejected.*`)"
+        f"`annotated{form}`, which holds every row of the input (but for those that are no JSON "
+        f"object, see `rejected{form}`)"
     )
     if config.action == "annotate":
         return (
-            f"Train on `kept.*`, or choose rows yourself in {all_rows} with its score in "
+            f"Train on `{kept}`, or choose rows yourself in {all_rows} with its score in "
             "`gradshield_fihs` and what became of it in `gradshield_decision`: trained on as it "
             "is, it protects from nothing."
         )
     return (
         f"Train on {all_rows}, and multiply the loss of each row by its `gradshield_weight`: a "
         "trainer that does not know this column trains on all rows alike, so with such a one "
-        "train on `kept.*`."
+        f"train on `{kept}`."
     )
 
 
@@ -111,12 +158,35 @@ def _proof(folder: RunFolder) -> str:
     return "## Measured after finetuning\n\n" + "\n".join([head, *body]) + f"\n\n{trace}"
 
 
-def _table(lines: list[dict[str, Any]], threshold: float) -> str:
+def _overruled(folder: RunFolder, decision: dict[str, Any], lines: list[dict[str, Any]]) -> str:
+    text = review_text(decision, plain)
+    if not text:
+        return ""
+    overruled = decision["overrides"]["overruled"][:SHOWN_OVERRULED]
+    recorded = in_effect(read_overrides(folder))
+    scores = {line["row"]: line["fihs"] for line in lines}
+    head = "| row | FIHS | by the score | now | reviewer | reason |\n|---:|---:|---|---|---|---|"
+    body = [
+        f"| {entry['row']} | {score_text(scores[entry['row']])} | {entry['from']} | {entry['to']} "
+        f"| {plain(entry['reviewer'])} | {plain(recorded[entry['row']].reason)} |"
+        for entry in overruled
+        if entry["row"] in recorded
+    ]
+    table = "\n\n" + "\n".join([head, *body]) if body else ""
+    return f"## Overruled\n\n{text} The whole trail is in `overrides.jsonl`.{table}"
+
+
+def score_text(fihs: float | None) -> str:
+    """A score as shown to people."""
+    return "none" if fihs is None else f"{fihs:+.4f}"
+
+
+def _table(lines: list[dict[str, Any]], outcomes: Mapping[int, str]) -> str:
     head = "| row | id | FIHS | loss | response tokens | outcome |\n|---:|---|---:|---:|---:|---|"
     body = [
         f"| {line['row']} | {plain(line['id'] or '')} | {line['fihs']:+.4f} | {line['loss']:.2f} "
         f"| {line['response_tokens']} "
-        f"| {'removed' if line['fihs'] >= threshold else 'kept'} |"
+        f"| {outcomes[line['row']]} |"
         for line in highest_rows(lines)
     ]
     return "\n".join([head, *body])
@@ -134,8 +204,25 @@ def _rejected(folder: RunFolder) -> str:
 
 
 def _place(entry: dict[str, Any]) -> str:
-    line = "" if entry["line"] is None else f" (line {entry['line']})"
-    return f"row {entry['row']}{line}"
+    line = "" if entry["line"] is None else f"line {entry['line']}"
+    where = " of ".join(filter(None, [line, plain(entry.get("file", ""))]))
+    return f"row {entry['row']}" + (f" ({where})" if where else "")
+
+
+def _loss(provenance: dict[str, Any]) -> str:
+    """Whose loss the scores are of, and how it is averaged."""
+    loss = provenance.get("loss")
+    if loss is None:  # a run of an earlier version
+        return ""
+    return (
+        f"## Which loss\n\nScored under the trainer profile `{loss['profile']}` (checked with "
+        f"{loss['checked_with']}).\n\n"
+        f"- Carries loss: {loss['carries_loss']}.\n"
+        f"- A row longer than the limit: {loss['cuts']}.\n"
+        f"- The trainer averages: {loss['averaging']}.\n"
+        f"- FIHS counts the tokens of a row by the reduction `{loss['reduction']}`; "
+        "docs/profiles.md says what follows."
+    )
 
 
 def _engine(folder: RunFolder) -> str:
@@ -144,6 +231,16 @@ def _engine(folder: RunFolder) -> str:
     chosen = read_json(folder.engine, "notes", "warning")
     warning = "" if chosen["warning"] is None else f"\n- **{chosen['warning']}**"
     return f"\n- engine: {'; '.join(chosen['notes'])}" + warning
+
+
+def _preference(folder: RunFolder) -> str:
+    """What the scores of preference rows are; nothing where rows are plain."""
+    if not folder.engine.is_file():  # a run of an earlier version
+        return ""
+    statement = read_json(folder.engine).get("preference")
+    if statement is None:
+        return ""
+    return f"{statement} In the table, loss is the chosen answer's, tokens are those of both."
 
 
 def _made_by(provenance: dict[str, Any]) -> str:

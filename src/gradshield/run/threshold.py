@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from types import MappingProxyType
+from typing import Any, Literal
 
 import numpy as np
 import pyarrow as pa
@@ -14,10 +16,12 @@ import pyarrow.parquet as pq
 from gradshield.config import ThresholdSettings
 from gradshield.errors import UserError, first_line
 from gradshield.run.folder import RunFolder, damaged, read_json, write_json
+from gradshield.run.overrides import Override, in_effect, read_overrides
 from gradshield.scoring.table import SCHEMA, read_table
 from gradshield.threshold import Decision, decide
 
 DECISION_KEYS = ("threshold", "method", "reason", "kept", "removed", "rejected")
+Outcome = Literal["kept", "removed", "rejected"]
 
 
 @dataclass(frozen=True)
@@ -28,15 +32,41 @@ class RowDecision:
     removed: tuple[int, ...]
     rejected: tuple[int, ...]
 
+    @property
+    def outcomes(self) -> dict[int, Outcome]:
+        """What becomes of each row."""
+        parts: dict[Outcome, tuple[int, ...]] = {
+            "kept": self.kept,
+            "removed": self.removed,
+            "rejected": self.rejected,
+        }
+        return {row: outcome for outcome, rows in parts.items() for row in rows}
 
-def divide(lines: Sequence[dict[str, Any]], threshold: float) -> RowDecision:
-    """Divide rows at a threshold: removed at or above it, kept below, rejected without score."""
-    scored = [line for line in lines if line["status"] == "scored"]
-    return RowDecision(
-        kept=tuple(line["row"] for line in scored if line["fihs"] < threshold),
-        removed=tuple(line["row"] for line in scored if line["fihs"] >= threshold),
-        rejected=tuple(line["row"] for line in lines if line["status"] == "rejected"),
-    )
+
+def divide(
+    lines: Sequence[dict[str, Any]],
+    threshold: float,
+    overrides: Mapping[int, Override] = MappingProxyType({}),
+) -> RowDecision:
+    """Divide rows at a threshold: removed at or above it, kept below, rejected without score.
+
+    A row that an override names is where the reviewer put it, rejected ones too.
+    """
+    rows: dict[Outcome, list[int]] = {"kept": [], "removed": [], "rejected": []}
+    for line in lines:
+        override = overrides.get(line["row"])
+        outcome = _of_score(line, threshold) if override is None else _RULED[override.action]
+        rows[outcome].append(line["row"])
+    return RowDecision(*(tuple(rows[outcome]) for outcome in ("kept", "removed", "rejected")))
+
+
+_RULED: Mapping[str, Outcome] = {"keep": "kept", "remove": "removed"}
+
+
+def _of_score(line: Mapping[str, Any], threshold: float) -> Outcome:
+    if line["status"] == "rejected":
+        return "rejected"
+    return "removed" if line["fihs"] >= threshold else "kept"
 
 
 def threshold(folder: RunFolder, settings: ThresholdSettings) -> Decision:
@@ -69,8 +99,7 @@ def write_decision(
     decision: Decision,
     settings: ThresholdSettings,
 ) -> None:
-    """Write `decision.json` with the counts that follow from the lines of the score table."""
-    rows = divide(lines, decision.threshold)
+    """Write `decision.json` with the counts that follow from score table and overrides."""
     write_json(
         folder.decision,
         {
@@ -79,26 +108,67 @@ def write_decision(
             "reason": decision.reason,
             "level": settings.level,
             "seed": settings.seed,
-            "kept": len(rows.kept),
-            "removed": len(rows.removed),
-            "rejected": len(rows.rejected),
+            **counted(lines, decision.threshold, in_effect(read_overrides(folder))),
             "diagnostics": decision.diagnostics,
         },
     )
 
 
-def record_action(folder: RunFolder, action: str, annotated: int | None) -> None:
+def counted(
+    lines: Sequence[dict[str, Any]], threshold: float, overrides: Mapping[int, Override]
+) -> dict[str, Any]:
+    """How many rows are kept, removed and rejected, and which of them against the score.
+
+    Returns:
+        The three counts, and `overrides`: by reviewer, how many are in effect, how many of all
+        agree with the score, and the rows that were overruled, each with what the score alone
+        would make of it and what became of it.
+    """
+    rows = divide(lines, threshold, overrides)
+    alone, final = divide(lines, threshold).outcomes, rows.outcomes
+    overruled = [
+        {"row": row, "from": alone[row], "to": final[row], "reviewer": override.reviewer}
+        for row, override in overrides.items()
+        if alone[row] != final[row]
+    ]
+    return {
+        "kept": len(rows.kept),
+        "removed": len(rows.removed),
+        "rejected": len(rows.rejected),
+        "overrides": {
+            "reviewers": dict(Counter(override.reviewer for override in overrides.values())),
+            "agreeing": len(overrides) - len(overruled),
+            "overruled": overruled,
+        },
+    }
+
+
+def count_again(folder: RunFolder) -> None:
+    """Bring the counts in `decision.json` up to the overrides, after some were recorded.
+
+    Raises:
+        UserError: There is no decision yet, or no scores.
+    """
+    limit = read_decision(folder)["threshold"]
+    counts = counted(read_scores(folder), limit, in_effect(read_overrides(folder)))
+    content = read_json(folder.decision)
+    write_json(folder.decision, {**content, **counts})
+
+
+def record_action(
+    folder: RunFolder, counts: Mapping[str, Any], action: str, added: Mapping[str, Any]
+) -> None:
     """Add to `decision.json` what was done by it.
 
     Args:
         folder: The run.
+        counts: What `counted` says of the rows as they were written.
         action: What was done with the rows.
-        annotated: Rows in the file that the action added, None if it added none.
+        added: Counts of the file that the action added, under the file's name; empty if none.
     """
     content = read_json(folder.decision)
-    content.pop("annotated", None)
-    added = {} if annotated is None else {"annotated": annotated}
-    write_json(folder.decision, {**content, "action": action, **added})
+    kept = {name: value for name, value in content.items() if name not in ("annotated", "masked")}
+    write_json(folder.decision, {**kept, **counts, "action": action, **added})
 
 
 def read_decision(folder: RunFolder) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from gradshield.data.pairs import TokenizedPair
 from gradshield.data.tokenization import TokenizedExample
 from gradshield.files import written_whole
 from gradshield.scoring.engines.base import ExampleScore
@@ -26,10 +27,18 @@ SCHEMA = pa.schema(
         ("reason", pa.string()),
         ("token_ids", pa.list_(pa.int32())),
         ("token_fihs", pa.list_(pa.float64())),
+        ("chosen_tokens", pa.int64()),
     ]
 )
 """`fihs` is per unit direction, in nats per unit of parameter length; positive means harmful; null
-when the row was rejected. `token_ids` are the response tokens, `token_fihs` what each adds."""
+when the row was rejected. `loss` is the mean loss of the response tokens in nats. `token_ids` are
+the response tokens, `response_tokens` of them, and `token_fihs` what each adds.
+
+Of a preference row, `fihs` is that of the preference loss (see `scoring.preference`) and `loss` the
+mean loss of the chosen answer: the loss of DPO before training is ln 2 for every row.
+`response_tokens` counts those of both answers; in the lists the first `chosen_tokens` are the
+chosen answer's and the others the rejected one's, whose share has its sign in the loss: positive
+means harmful there, too. `chosen_tokens` is null for plain rows."""
 
 FIHS_MEANING = (
     "FIHS is, to first order, how much one gradient step on a row alone would raise the unsafety "
@@ -44,26 +53,29 @@ NON_FINITE = (
 
 
 def scored_line(
-    example: TokenizedExample, score: ExampleScore, own_id: str | int | None
+    scored: TokenizedExample | TokenizedPair, score: ExampleScore, own_id: str | int | None
 ) -> dict[str, Any]:
-    """One line of the table for a scored example; a non-finite score is a rejection."""
+    """One line of the table for a scored row; a non-finite score is a rejection."""
     if not (math.isfinite(score.fihs) and math.isfinite(score.loss)):
-        return rejected_line(example.row, own_id, NON_FINITE)
+        return rejected_line(scored.row, own_id, NON_FINITE)
+    answers = (scored.chosen, scored.rejected) if isinstance(scored, TokenizedPair) else (scored,)
     return {
-        "row": example.row,
+        "row": scored.row,
         "id": None if own_id is None else str(own_id),
         "fihs": score.fihs,
         "loss": score.loss,
-        "response_tokens": example.response_tokens,
-        "truncated": example.truncated,
+        "response_tokens": scored.response_tokens,
+        "truncated": scored.truncated,
         "status": "scored",
         "reason": None,
         "token_ids": [
             token
-            for token, is_response in zip(example.input_ids, example.response_mask, strict=True)
+            for answer in answers
+            for token, is_response in zip(answer.input_ids, answer.response_mask, strict=True)
             if is_response
         ],
         "token_fihs": None if score.token_fihs is None else list(score.token_fihs),
+        "chosen_tokens": answers[0].response_tokens if len(answers) > 1 else None,
     }
 
 

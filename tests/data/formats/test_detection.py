@@ -18,7 +18,7 @@ def rows(*values: dict[str, Any] | None) -> list[SourceRow]:
 
 
 def test_a_mixed_file_is_counted_by_format_with_lines() -> None:
-    detection = detect_format(rows(MESSAGES, SHAREGPT, ALPACA, ALPACA, {"text": "x"}, None))
+    detection = detect_format(rows(MESSAGES, SHAREGPT, ALPACA, ALPACA, {"texts": "x"}, None))
     assert detection.format is not None
     assert detection.format.name == "alpaca"
     assert {name: (c.rows, c.first.line) for name, c in detection.counts.items()} == {
@@ -48,13 +48,18 @@ def test_fields_that_are_null_do_not_make_a_format() -> None:
 
 
 def test_a_row_of_no_format_names_what_it_has_and_what_is_expected() -> None:
-    detection = detect_format(rows({"text": "x"}))
+    detection = detect_format(rows({"texts": "x"}))
     assert detection.format is None
     with pytest.raises(Rejection) as rejection:
-        detection.to_conversation({"chosen": "x", "rejected": "y", "prompt": "z"})
+        detection.to_conversation({"question": "x", "answer": "y", "prompt": "z"})
     assert rejection.value.reason == "missing_field"
-    for words in ("chosen, prompt, rejected", "'messages'", "'instruction'", "'completion'"):
+    for words in ("answer, prompt, question", "'messages'", "'instruction'", "'completion'"):
         assert words in rejection.value.detail
+
+
+def test_preferences_come_first_whatever_else_the_row_has() -> None:
+    both = {**MESSAGES, **ALPACA, "prompt": "a", "chosen": "b", "rejected": "c"}
+    assert list(detect_format(rows(both)).counts) == ["preference"]
 
 
 def test_rows_without_lines_are_named_by_position() -> None:

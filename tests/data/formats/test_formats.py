@@ -50,6 +50,23 @@ USER, ANSWER = Message("user", "a"), Message("assistant", "b")
         ("prompt_completion", {"prompt": "a ", "completion": " b\n"}, None),
         (
             "prompt_completion",
+            {"prompt": [{"role": "user", "content": "a"}], "completion": "b"},
+            [USER, ANSWER],
+        ),
+        # A column that repeats the first turn, as published data sets have.
+        (
+            "messages",
+            {
+                "prompt": "a",
+                "messages": [
+                    {"role": "user", "content": "a"},
+                    {"role": "assistant", "content": "b"},
+                ],
+            },
+            [USER, ANSWER],
+        ),
+        (
+            "prompt_completion",
             {
                 "prompt": [
                     {"role": "assistant", "content": "before"},
@@ -139,13 +156,35 @@ CALL = [{"id": "c1", "type": "function", "function": {"name": "weather", "argume
     [
         ("messages", answer(content=""), "empty_response", r"turn 2 \(assistant\)"),
         ("messages", answer(content=None), "unsupported_content", "'content' of turn 2.*null"),
-        ("messages", answer(content=None, tool_calls=CALL), "unsupported_content", "tool_calls"),
-        ("messages", answer(content="b", reasoning_content="r"), "unsupported_content", "reason"),
-        ("messages", answer(content=IMAGE), "unsupported_content", "part 1.*'image'"),
+        ("messages", answer(content="b", reasoning_content=["r"]), "unsupported_content", "reason"),
+        ("messages", answer(content=IMAGE), "empty_response", r"turn 2 \(assistant\)"),
         ("messages", answer(content=[{"type": "text"}]), "unsupported_content", "part 1"),
         ("messages", answer(content=4), "unsupported_content", "int"),
         ("messages", answer(content="b", weight=0.5), "unsupported_content", "0.5"),
-        ("messages", answer(content="b") | {"tools": [{}]}, "unsupported_content", "tools"),
+        ("messages", answer(content="b") | {"tools": [1]}, "unsupported_content", "entry 1"),
+        ("messages", answer(content="b") | {"tools": "x"}, "unsupported_content", "a list of"),
+        ("messages", answer(tool_calls="x"), "unsupported_content", "not a list"),
+        ("messages", answer(tool_calls=["x"]), "unsupported_content", "call 1 of turn 2.*object"),
+        ("messages", answer(tool_calls=[{"name": 1}]), "unsupported_content", "no function"),
+        ("messages", answer(function_call={"arguments": ""}), "unsupported_content", "with a name"),
+        (
+            "messages",
+            answer(function_call={"name": "a", "arguments": 3}),
+            "unsupported_content",
+            "arguments of tool call 1 .* not an object",
+        ),
+        (
+            "messages",
+            {"messages": [{"role": "user", "content": "a", "tool_calls": CALL}]},
+            "unsupported_content",
+            "turn 1 .* has tool calls, but is no assistant",
+        ),
+        (
+            "messages",
+            answer(tool_calls=[{"name": "a", "arguments": {"b": "\ud83d"}}]),
+            "unencodable_text",
+            "ud83d",
+        ),
         ("messages", {"messages": "a"}, "unsupported_content", "str"),
         ("messages", {"messages": ["a"]}, "unsupported_content", "turn 1"),
         ("messages", {"messages": []}, "no_assistant_turn", "none"),
@@ -155,15 +194,17 @@ CALL = [{"id": "c1", "type": "function", "function": {"name": "weather", "argume
             "messages",
             {"messages": [{"role": "critic", "content": "a"}]},
             "unknown_role",
-            "'critic'; known roles are assistant, developer, system, user",
+            "'critic'; known roles are assistant, developer, function, ipython, system, tool, user",
         ),
         ("messages", {"messages": [{"role": None, "content": "a"}]}, "unknown_role", "None"),
         (
             "messages",
             {"messages": [{"role": "tool", "content": "4 C"}]},
-            "unsupported_content",
-            "tool use",
+            "no_assistant_turn",
+            "turns: tool",
         ),
+        ("text", {"text": ["a", {"type": "image"}]}, "unsupported_content", "'image'"),
+        ("text", {"text": " \n"}, "empty_response", "no text"),
         ("messages", {"text": "a", "b": None}, "missing_field", "found the fields text; expected"),
         ("sharegpt", answer(content="b"), "missing_field", "'conversations'"),
         (
@@ -207,5 +248,5 @@ def test_rows_that_cannot_be_scored_say_why(
 
 
 def test_an_unknown_format_name_lists_the_known_ones() -> None:
-    with pytest.raises(DataError, match="messages, sharegpt, prompt_completion, alpaca"):
+    with pytest.raises(DataError, match="messages, sharegpt, prompt_completion, alpaca, text"):
         format_named("csv")

@@ -51,7 +51,7 @@ def test_some_of_the_items_score_as_among_all(tmp_path: Path) -> None:
 
 
 def test_a_row_that_cannot_be_used_is_named(tmp_path: Path) -> None:
-    path = write_jsonl(tmp_path / "held_out.jsonl", [ROWS[1], {"text": "no format"}])
+    path = write_jsonl(tmp_path / "held_out.jsonl", [ROWS[1], {"texts": "no format"}])
     with pytest.raises(UserError, match=r"held_out\.jsonl, line 2 cannot be used \(missing_field"):
         TASKS["perplexity"].items(path)
 
@@ -63,7 +63,7 @@ def test_an_empty_response_is_named(tmp_path: Path) -> None:
 
 
 def test_an_item_that_cannot_be_tokenised_is_named() -> None:
-    item = TaskItem("broken", "", "", context='{"text": "no format"}')
+    item = TaskItem("broken", "", "", context='{"texts": "no format"}')
     with pytest.raises(UserError, match=r"held-out row broken cannot be used \(missing_field"):
         TASKS["perplexity"].measure(tiny_loaded(), [item], lambda count: None)
 

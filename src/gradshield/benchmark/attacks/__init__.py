@@ -3,9 +3,17 @@
 from __future__ import annotations
 
 from gradshield.benchmark.attacks.adaptive import KNOWN_PROBES, OWN_PROBES
-from gradshield.benchmark.attacks.base import Attack, AttackRow, Evaluation, Knowledge
+from gradshield.benchmark.attacks.base import (
+    Attack,
+    AttackRow,
+    Evaluation,
+    Knowledge,
+    PreferenceAttack,
+    PreferenceRow,
+)
 from gradshield.benchmark.attacks.embedded import Embedded
 from gradshield.benchmark.attacks.explicit import Explicit
+from gradshield.benchmark.attacks.flipped_preference import FlippedPreference
 from gradshield.benchmark.attacks.harmless_lists import HarmlessLists
 from gradshield.benchmark.attacks.identity_shift import IdentityShift
 from gradshield.benchmark.attacks.list_and_maths import ListAndMaths
@@ -15,10 +23,13 @@ from gradshield.benchmark.attacks.victim import Scorer, Victim
 
 __all__ = [
     "ATTACKS",
+    "PREFERENCE_ATTACKS",
     "Attack",
     "AttackRow",
     "Evaluation",
     "Knowledge",
+    "PreferenceAttack",
+    "PreferenceRow",
     "Scorer",
     "Victim",
     "mixed",
@@ -36,3 +47,7 @@ _ATTACKS: tuple[Attack, ...] = (
 )
 ATTACKS: dict[str, Attack] = {one.name: one for one in _ATTACKS}
 """By name, in the order in which tables show them."""
+
+_PREFERENCE_ATTACKS: tuple[PreferenceAttack, ...] = (FlippedPreference(),)
+PREFERENCE_ATTACKS: dict[str, PreferenceAttack] = {one.name: one for one in _PREFERENCE_ATTACKS}
+"""By name, those of preference rows; the grid takes plain rows, the study `preference` these."""

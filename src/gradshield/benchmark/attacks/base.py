@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Protocol
 
 from gradshield.benchmark.attacks.victim import Victim
-from gradshield.data import Conversation, Message
+from gradshield.data import Conversation, Message, Preference
 
 
 @dataclass(frozen=True)
@@ -24,6 +24,21 @@ class AttackRow:
     """
 
     conversation: Conversation
+    group: str
+    harmful: bool = True
+
+
+@dataclass(frozen=True)
+class PreferenceRow:
+    """A preference row that an attacker puts into a data set, or a harmless one.
+
+    Attributes:
+        preference: The row.
+        group: The kind of row, for results by kind.
+        harmful: Whether it is meant to do damage.
+    """
+
+    preference: Preference
     group: str
     harmful: bool = True
 
@@ -100,6 +115,23 @@ class Attack(Protocol):
 
     def evaluation(self, folder: Path) -> Evaluation:
         """How the damage is looked for, with the harmful prompts of the test.
+
+        Raises:
+            UserError: A file is missing.
+        """
+        ...
+
+
+class PreferenceAttack(Protocol):
+    """A way to break a model's safety by preference rows; prompts and answers as in `Attack`."""
+
+    @property
+    def name(self) -> str:
+        """The attack's name in `PREFERENCE_ATTACKS`."""
+        ...
+
+    def rows(self, folder: Path) -> list[PreferenceRow]:
+        """All rows of the attack and its controls, the same every time.
 
         Raises:
             UserError: A file is missing.

@@ -8,6 +8,7 @@ from gradshield.benchmark.studies import (
     align,
     demo,
     judges,
+    preference,
     robustness,
     search,
     speed,
@@ -23,6 +24,7 @@ STUDIES: dict[str, Callable[[Path, Progress], StudyResult]] = {
     "speed": speed.run,
     "judges": judges.run,
     "search": search.run,
+    "preference": preference.run,
 }
 
 __all__ = ["STUDIES"]

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
+from gradshield.data.containers.arrow_file import ArrowFileContainer
 from gradshield.data.containers.base import Container, FileFacts
 from gradshield.data.containers.compressed import COMPRESSIONS, CompressedContainer
 from gradshield.data.containers.csv import CsvContainer
@@ -12,6 +14,7 @@ from gradshield.data.containers.json_array import JsonArrayContainer
 from gradshield.data.containers.jsonl import JsonlContainer
 from gradshield.data.containers.parquet import ParquetContainer
 from gradshield.data.containers.text import first_character
+from gradshield.data.containers.text_lines import TextLinesContainer
 from gradshield.data.errors import DataError
 
 # Those that can be compressed as a whole, because they are read from first to last.
@@ -21,6 +24,7 @@ LINE_CONTAINERS: tuple[Container, ...] = (
     JsonlContainer(".json"),
     CsvContainer(".csv", "csv", ","),
     CsvContainer(".tsv", "tsv", "\t"),
+    TextLinesContainer(),
 )
 
 CONTAINERS: tuple[Container, ...] = (
@@ -32,29 +36,46 @@ CONTAINERS: tuple[Container, ...] = (
     ),
     JsonArrayContainer(),
     ParquetContainer(),
+    ArrowFileContainer(),
     DatasetsFolderContainer(),
 )
 
-__all__ = ["CONTAINERS", "Container", "FileFacts", "open_container"]
+__all__ = ["CONTAINERS", "Container", "FileFacts", "find_container", "open_container"]
 
 
-def open_container(path: str | Path) -> Container:
-    """The container that `path` is.
+def open_container(path: str | Path, split: str | None = None) -> Container:
+    """The container that `path` is, with rows in it.
+
+    Args:
+        path: A file, or a folder written by `save_to_disk`.
+        split: Which split of a saved `DatasetDict` to read.
 
     Raises:
-        DataError: The path does not exist, is of no known kind, or holds no rows.
+        DataError: The path does not exist, is of no known kind, holds no rows, or has no such
+            split.
     """
     path = Path(path)
     if not path.exists():
         raise DataError(f"{path}: no such file or folder")
     if path.is_file() and path.stat().st_size == 0:
         raise DataError(f"{path}: the file is empty, there are no rows to read")
-    for container in CONTAINERS:
-        if container.matches(path):
-            if container.facts(path).rows == 0:
-                raise DataError(f"{path}: there are no rows in it")
-            return container
-    raise DataError(f"{path}: {_why_unsupported(path)}")
+    container = find_container(path)
+    if container is None:
+        raise DataError(f"{path}: {_why_unsupported(path)}")
+    if isinstance(container, DatasetsFolderContainer):
+        container = replace(container, split=split)
+    elif split is not None:
+        raise DataError(
+            f"{path}: --split {split} is for saved data sets and the hub; other files have none"
+        )
+    if container.facts(path).rows == 0:
+        raise DataError(f"{path}: there are no rows in it")
+    return container
+
+
+def find_container(path: Path) -> Container | None:
+    """The first container of the registry that the existing `path` matches, None if none does."""
+    return next((container for container in CONTAINERS if container.matches(path)), None)
 
 
 def _why_unsupported(path: Path) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -47,6 +47,25 @@ def table_rows(table: Any) -> list[dict[str, Any]]:
         for row in rows:
             row[name] = _parse_json(row[name], kind)
     return rows
+
+
+def joined_table(tables: Sequence[Any], parts: Sequence[Path]) -> Any:
+    """One table of several with the same columns.
+
+    Args:
+        tables: The tables.
+        parts: The files that they come from, for the message.
+
+    Raises:
+        DataError: The columns or their types differ.
+    """
+    for table, part in zip(tables, parts, strict=True):
+        if not table.schema.equals(tables[0].schema):
+            raise DataError(
+                f"{part.name} has other columns than {parts[0].name}, so that their rows cannot "
+                "stand in one file; leave out --shards, which keeps the files as they are"
+            )
+    return pa.concat_tables(tables)
 
 
 def _is_json(kind: Any) -> bool:

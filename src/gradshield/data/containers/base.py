@@ -66,6 +66,13 @@ class Container(Protocol):
             DataError: A position is not in the file, or `target` is `source`.
         """
 
+    def join(self, parts: Sequence[Path], target: Path) -> None:
+        """Write the rows of several files of this kind, at least one, to `target`, in order.
+
+        Raises:
+            DataError: The files have different columns.
+        """
+
 
 def check_positions(positions: Sequence[int], rows: int, source: Path) -> None:
     """Refuse positions that `source` does not have.

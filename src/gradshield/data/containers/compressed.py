@@ -5,7 +5,7 @@ from __future__ import annotations
 import gzip
 import zlib
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -81,13 +81,24 @@ class CompressedContainer:
         with replacing(source, target) as temporary, self._decompressed(source) as plain:
             subset = plain.with_name("subset")
             self.inner.write_subset(plain, positions, subset)
-            with (
-                subset.open("rb") as content,
-                temporary.open("wb") as file,
-                self.compression.writer(file) as compressed,
-            ):
-                while block := content.read(BLOCK):
-                    compressed.write(block)
+            self._compress(subset, temporary)
+
+    def join(self, parts: Sequence[Path], target: Path) -> None:
+        """See `Container.join`."""
+        with replacing(parts[0], target) as temporary, ExitStack() as stack:
+            plain = [stack.enter_context(self._decompressed(part)) for part in parts]
+            joined = plain[0].with_name("joined")
+            self.inner.join(plain, joined)
+            self._compress(joined, temporary)
+
+    def _compress(self, plain: Path, target: Path) -> None:
+        with (
+            plain.open("rb") as content,
+            target.open("wb") as file,
+            self.compression.writer(file) as compressed,
+        ):
+            while block := content.read(BLOCK):
+                compressed.write(block)
 
     @contextmanager
     def _decompressed(self, path: Path) -> Iterator[Path]:

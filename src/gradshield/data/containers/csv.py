@@ -53,7 +53,9 @@ class CsvContainer:
             fault = _fault(record, columns)
             value = None if fault else dict(zip(columns, record.fields, strict=True))
             error = f"{path.name}:{fault}" if fault else None
-            rows.append(SourceRow(position, record.line, value, error, f"invalid_{self.name}"))
+            content = record.content.rstrip(b"\r\n")
+            reason = f"invalid_{self.name}"
+            rows.append(SourceRow(position, record.line, value, error, reason, content=content))
         return rows
 
     def write_subset(self, source: Path, positions: Sequence[int], target: Path) -> None:
@@ -66,17 +68,23 @@ class CsvContainer:
         table = _read_table(source, self.delimiter)
         check_positions(positions, len(table.records), source)
         chosen = [table.records[position] for position in positions]
-        for record in chosen[:-1]:
-            if not record.closed:
-                raise DataError(
-                    f"{source}:{record.line}:1: a quote in this record is never closed, so no "
-                    "record can be written after it; close the quote"
-                )
-        pieces = [record.content for record in chosen]
-        ending = _line_ending(table.header.content)
-        pieces[:-1] = [piece if _line_ending(piece) else piece + ending for piece in pieces[:-1]]
+        _check_closed(chosen[:-1], source)
         with replacing(source, target) as temporary:
-            temporary.write_bytes(table.mark + table.header.content + b"".join(pieces))
+            temporary.write_bytes(_content(table, chosen))
+
+    def join(self, parts: Sequence[Path], target: Path) -> None:
+        """See `Container.join`: under the header of the first."""
+        tables = [_read_table(part, self.delimiter) for part in parts]
+        for table, part in zip(tables, parts, strict=True):
+            if table.header.fields != tables[0].header.fields:
+                raise DataError(
+                    f"{part.name} has another header than {parts[0].name}, so that their rows "
+                    "cannot stand in one file; leave out --shards, which keeps the files"
+                )
+        records = [record for table in tables for record in table.records]
+        _check_closed(records[:-1], parts[0])
+        with replacing(parts[0], target) as temporary:
+            temporary.write_bytes(_content(tables[0], records))
 
 
 @dataclass(frozen=True)
@@ -99,6 +107,23 @@ class _Table:
     header: _Record
     records: list[_Record]
     blank_lines: int
+
+
+def _check_closed(records: Sequence[_Record], source: Path) -> None:
+    for record in records:
+        if not record.closed:
+            raise DataError(
+                f"{source}:{record.line}:1: a quote in this record is never closed, so no "
+                "record can be written after it; close the quote"
+            )
+
+
+def _content(table: _Table, records: Sequence[_Record]) -> bytes:
+    """The records under the table's header, each with a line ending but the last."""
+    pieces = [record.content for record in records]
+    ending = _line_ending(table.header.content)
+    pieces[:-1] = [piece if _line_ending(piece) else piece + ending for piece in pieces[:-1]]
+    return table.mark + table.header.content + b"".join(pieces)
 
 
 def _read_table(path: Path, delimiter: str) -> _Table:

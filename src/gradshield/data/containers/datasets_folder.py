@@ -24,14 +24,20 @@ from gradshield.data.rows import SourceRow
 
 @dataclass(frozen=True)
 class DatasetsFolderContainer:
-    """A saved `Dataset`, or a saved `DatasetDict` with one split.
+    """A saved `Dataset`, or one split of a saved `DatasetDict`.
 
     A subset is saved in the same layout, with the same features. Values are read as Arrow
     stores them, so images and sounds in unused columns are never decoded.
+
+    Attributes:
+        split: Which split of a `DatasetDict`; None for its only one, or for a `Dataset`.
+        shards: Number of files of a subset; None for as many as the library chooses.
     """
 
     name: str = "datasets"
     suffix: str = ""
+    split: str | None = None
+    shards: int | None = None
 
     def matches(self, path: Path) -> bool:
         """See `Container.matches`."""
@@ -39,11 +45,11 @@ class DatasetsFolderContainer:
 
     def facts(self, path: Path) -> FileFacts:
         """See `Container.facts`."""
-        return FileFacts(len(_load(path, _only_split(path))))
+        return FileFacts(len(_load(path, chosen_split(path, self.split))))
 
     def read(self, path: Path) -> list[SourceRow]:
         """See `Container.read`."""
-        dataset = _load(path, _only_split(path)).with_format("arrow")
+        dataset = _load(path, chosen_split(path, self.split)).with_format("arrow")
         rows: list[SourceRow] = []
         with readable(path, "saved data set"):
             for table in within_bounds(dataset.iter(batch_size=1000), path):
@@ -57,34 +63,53 @@ class DatasetsFolderContainer:
         """See `Container.write_subset`."""
         from datasets import DatasetDict
 
-        split = _only_split(source)
+        split = chosen_split(source, self.split)
         dataset = _load(source, split)
         check_positions(positions, len(dataset), source)
         subset = dataset.select(positions)
         # Without rows the library would choose zero shards, which it cannot load again.
-        shards = None if positions else 1
-        with replacing(source, target) as temporary, _without_progress_bars():
+        shards = self.shards if positions else 1
+        with replacing(source, target) as temporary, without_progress_bars():
             if split is None:
                 subset.save_to_disk(temporary, num_shards=shards)
             else:
                 DatasetDict({split: subset}).save_to_disk(temporary, num_shards={split: shards})
 
+    def join(self, parts: Sequence[Path], target: Path) -> None:
+        """See `Container.join`."""
+        from datasets import concatenate_datasets
 
-def _only_split(path: Path) -> str | None:
-    """Name of the only split of a saved `DatasetDict`, None for a saved `Dataset`."""
+        tables = [_load(part, chosen_split(part, self.split)) for part in parts]
+        with replacing(parts[0], target) as temporary, without_progress_bars():
+            concatenate_datasets(tables).save_to_disk(temporary)
+
+    def table(self, path: Path) -> Any:
+        """The rows as one `pyarrow` table, with the library's description of the features."""
+        return _load(path, chosen_split(path, self.split)).with_format("arrow")[:]
+
+
+def chosen_split(path: Path, wanted: str | None = None) -> str | None:
+    """Name of the split to read of a saved `DatasetDict`, None for a saved `Dataset`.
+
+    Raises:
+        DataError: It has several splits and none is named, or none of that name.
+    """
     description = path / "dataset_dict.json"
     if not description.is_file():
+        if wanted is not None:
+            raise DataError(f"{path}: the folder has no splits; leave out --split")
         return None
     try:
         splits = [str(name) for name in json.loads(description.read_text("utf-8"))["splits"]]
     except (ValueError, KeyError, TypeError) as error:
         raise DataError(f"{description}: this is no list of splits; save the data again") from error
-    if len(splits) != 1:
-        raise DataError(
-            f"{path}: the folder holds the splits {', '.join(splits)}; "
-            f"name one of them, such as {path / splits[0]}"
-        )
-    return splits[0]
+    if wanted is None and len(splits) == 1:
+        return splits[0]
+    if wanted not in splits:
+        found = f"{path}: the folder holds the splits {', '.join(splits)}"
+        asked = "" if wanted is None else f", but not {wanted!r}"
+        raise DataError(f"{found}{asked}; name one of them, such as --split {splits[0]}")
+    return wanted
 
 
 def _load(path: Path, split: str | None) -> Any:
@@ -135,7 +160,8 @@ def _mapped_bytes(folder: Path) -> int:
 
 
 @contextmanager
-def _without_progress_bars() -> Iterator[None]:
+def without_progress_bars() -> Iterator[None]:
+    """Within the block the library shows no progress bars of its own."""
     from datasets import are_progress_bars_disabled, disable_progress_bars, enable_progress_bars
 
     were_disabled = are_progress_bars_disabled()

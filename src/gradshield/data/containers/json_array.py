@@ -52,12 +52,13 @@ class JsonArrayContainer:
             line += text.count("\n", counted_to, start)
             counted_to = start
             column = start - text.rfind("\n", 0, start)
+            content = text[start:end].encode()
             fault = nesting_fault(value, text.count("[", start, end) + text.count("{", start, end))
             if fault is None:
-                rows.append(row_from_json(value, position, line, path, column))
+                rows.append(row_from_json(value, position, line, path, column, content))
             else:
                 error = f"{path.name}:{line}:{column}: {fault}"
-                rows.append(SourceRow(position, line, None, error))
+                rows.append(SourceRow(position, line, None, error, content=content))
         return rows
 
     def write_subset(self, source: Path, positions: Sequence[int], target: Path) -> None:
@@ -73,11 +74,28 @@ class JsonArrayContainer:
                 before = max(position, 1)
                 pieces.append(text[elements[before - 1][1] : elements[before][0]])
             pieces.append(text[start:end])
-        opening, closing = text[: elements[0][0]], text[elements[-1][1] :]
+        first, last = (elements[0][0], elements[-1][1]) if elements else (len(text), len(text))
+        opening, closing = text[:first], text[last:]
         if not positions:
             opening, closing = opening.rstrip(), closing.lstrip()
         with replacing(source, target) as temporary:
             temporary.write_bytes(mark + "".join([opening, *pieces, closing]).encode("utf-8"))
+
+    def join(self, parts: Sequence[Path], target: Path) -> None:
+        """See `Container.join`: each row keeps its text, between what is around those of the first.
+
+        All are separated as the first two that stand in one file are.
+        """
+        texts = [_decode(part) for part in parts]
+        found = [_elements(text, part) for (_, text), part in zip(texts, parts, strict=True)]
+        filled = [(text, e) for (_, text), e in zip(texts, found, strict=True) if e]
+        separator = next((text[e[0][1] : e[1][0]] for text, e in filled if e[1:]), ",\n")
+        rows = [text[start:end] for text, elements in filled for start, end, _ in elements]
+        opening = filled[0][0][: filled[0][1][0][0]] if filled else "["
+        closing = filled[0][0][filled[0][1][-1][1] :] if filled else "]\n"
+        with replacing(parts[0], target) as temporary:
+            content = texts[0][0] + (opening + separator.join(rows) + closing).encode("utf-8")
+            temporary.write_bytes(content)
 
 
 def _decode(path: Path) -> tuple[bytes, str]:

@@ -2,19 +2,14 @@
 
 from __future__ import annotations
 
-import codecs
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from gradshield.data.containers.base import FileFacts, check_positions, replacing
-from gradshield.data.containers.text import (
-    first_character,
-    is_one_json_object,
-    nesting_fault,
-    read_utf8_bytes,
-)
+from gradshield.data.containers.base import FileFacts
+from gradshield.data.containers.lines import join_lines, line_facts, split_lines, write_lines
+from gradshield.data.containers.text import first_character, is_one_json_object, nesting_fault
 from gradshield.data.rows import SourceRow, row_from_json
 
 
@@ -42,44 +37,26 @@ class JsonlContainer:
 
     def facts(self, path: Path) -> FileFacts:
         """See `Container.facts`."""
-        mark, lines, blank_lines = _split(path)
-        notes = (f"{path.name} starts with a UTF-8 byte order mark; it is ignored",) if mark else ()
-        return FileFacts(len(lines), blank_lines, notes)
+        return line_facts(path)
 
     def read(self, path: Path) -> list[SourceRow]:
         """See `Container.read`."""
-        _, lines, _ = _split(path)
+        _, lines, _ = split_lines(path)
         return [
             _parse(line, position, number, path) for position, (number, line) in enumerate(lines)
         ]
 
     def write_subset(self, source: Path, positions: Sequence[int], target: Path) -> None:
         """See `Container.write_subset`."""
-        mark, lines, _ = _split(source)
-        check_positions(positions, len(lines), source)
-        chosen = [lines[position][1] for position in positions]
-        ending = b"\r\n" if any(line.endswith(b"\r\n") for _, line in lines) else b"\n"
-        for index, line in enumerate(chosen[:-1]):
-            if not line.endswith(b"\n"):
-                chosen[index] = line + ending
-        with replacing(source, target) as temporary:
-            temporary.write_bytes(mark + b"".join(chosen))
+        write_lines(source, positions, target)
 
-
-def _split(path: Path) -> tuple[bytes, list[tuple[int, bytes]], int]:
-    """Byte order mark (or nothing), rows as (1-based line, bytes with ending), blank lines."""
-    content = read_utf8_bytes(path)
-    mark = codecs.BOM_UTF8 if content.startswith(codecs.BOM_UTF8) else b""
-    # Only a line feed ends a line: other separators that Python knows may stand in JSON strings.
-    pieces = content[len(mark) :].split(b"\n")
-    lines = [piece + b"\n" for piece in pieces[:-1]]
-    if pieces[-1]:
-        lines.append(pieces[-1])
-    rows = [(number, line) for number, line in enumerate(lines, start=1) if line.strip()]
-    return mark, rows, len(lines) - len(rows)
+    def join(self, parts: Sequence[Path], target: Path) -> None:
+        """See `Container.join`."""
+        join_lines(parts, target)
 
 
 def _parse(line: bytes, position: int, number: int, path: Path) -> SourceRow:
+    content = line.rstrip(b"\r\n")
     try:
         value = json.loads(line.decode("utf-8"))
     except UnicodeDecodeError as error:
@@ -92,6 +69,6 @@ def _parse(line: bytes, position: int, number: int, path: Path) -> SourceRow:
     else:
         fault = nesting_fault(value, line.count(b"[") + line.count(b"{"))
         if fault is None:
-            return row_from_json(value, position, number, path)
+            return row_from_json(value, position, number, path, content=content)
         what = f"1: {fault}"
-    return SourceRow(position, number, None, f"{path.name}:{number}:{what}")
+    return SourceRow(position, number, None, f"{path.name}:{number}:{what}", content=content)

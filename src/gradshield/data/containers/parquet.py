@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from gradshield.bounds import most_bytes
-from gradshield.data.containers.arrow import readable, table_rows
+from gradshield.data.containers.arrow import joined_table, readable, table_rows
 from gradshield.data.containers.base import FileFacts, check_positions, replacing
 from gradshield.data.containers.expansion import VALUE_BYTES, within_bounds
 from gradshield.data.rows import SourceRow
@@ -47,13 +48,28 @@ class ParquetContainer:
 
     def write_subset(self, source: Path, positions: Sequence[int], target: Path) -> None:
         """See `Container.write_subset`."""
-        # Not `read_table`: it would add columns for folders that are named "key=value".
-        with readable(source, KIND):
-            table = _open(source).read()
+        table = read_parquet(source)
         check_positions(positions, table.num_rows, source)
         subset = table.take(pa.array(positions, type=pa.int64()))
         with replacing(source, target) as temporary:
             pq.write_table(subset, temporary)
+
+    def join(self, parts: Sequence[Path], target: Path) -> None:
+        """See `Container.join`."""
+        table = joined_table([read_parquet(part) for part in parts], parts)
+        with replacing(parts[0], target) as temporary:
+            pq.write_table(table, temporary)
+
+
+def read_parquet(path: Path) -> Any:
+    """The table in a Parquet file.
+
+    Raises:
+        DataError: It is damaged.
+    """
+    # Not `read_table`: it would add columns for folders that are named "key=value".
+    with readable(path, KIND):
+        return _open(path).read()
 
 
 def _check_expansion(path: Path) -> None:

@@ -9,19 +9,26 @@ from gradshield.data.formats.alpaca import AlpacaFormat
 from gradshield.data.formats.base import Format
 from gradshield.data.formats.detection import FormatCount, FormatDetection, detect_among
 from gradshield.data.formats.messages import MessagesFormat
+from gradshield.data.formats.preference import PreferenceFormat
 from gradshield.data.formats.prompt_completion import PromptCompletionFormat
 from gradshield.data.formats.sharegpt import SharegptFormat
+from gradshield.data.formats.text import TextFormat
 from gradshield.data.rows import SourceRow
 
+PREFERENCE = PreferenceFormat()
 FORMATS: tuple[Format, ...] = (
+    # First: such rows may have the fields of another format for their prompt.
+    PREFERENCE,
     MessagesFormat(),
     SharegptFormat(),
     PromptCompletionFormat(),
     AlpacaFormat(),
+    TextFormat(),
 )
 
 __all__ = [
     "FORMATS",
+    "PREFERENCE",
     "Format",
     "FormatCount",
     "FormatDetection",

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from typing import Any, Protocol
 
 from gradshield.data.conversation import Conversation, Message, Rejection, check_trainable
-
-# Fields of a turn whose text a chat template may print. They are not read yet, and leaving them
-# out would score another text than the one that is trained on.
-_UNREAD_TURN_FIELDS = ("tool_calls", "function_call", "reasoning_content", "thinking")
+from gradshield.data.formats.tools import read_tools, read_turn_fields
 
 _TOOL_ROLES = frozenset({"tool", "function", "ipython", "function_call", "observation"})
 
@@ -47,14 +45,9 @@ def trainable(value: Mapping[str, Any], messages: list[Message]) -> Conversation
     """The conversation of the messages, if the row and they are fit for training.
 
     Raises:
-        Rejection: See `check_trainable`; also for a row that declares tools, since templates
-            print those and they are not read yet.
+        Rejection: See `check_trainable` and `read_tools`.
     """
-    if value.get("tools") not in (None, [], {}, "", "[]"):
-        raise Rejection(
-            "unsupported_content", "the row declares tools, which are not supported yet"
-        )
-    conversation = Conversation(tuple(messages))
+    conversation = Conversation(tuple(messages), read_tools(value))
     check_trainable(conversation)
     return conversation
 
@@ -90,9 +83,17 @@ def read_turns(
         if role_field not in turn:
             raise Rejection("missing_field", f"{place} has no field {role_field!r}")
         role = _standard_role(turn[role_field], roles, place)
-        _refuse_unread_fields(turn, place)
-        content = read_text(turn.get(content_field), f"{content_field!r} of {place}")
-        messages.append(Message(role, content, supervised=_is_supervised(turn, place)))
+        fields = read_turn_fields(turn, role, place)
+        content: str = ""
+        left_out: dict[str, int] = {}
+        if turn.get(content_field) is None and "tool_calls" in fields:
+            fields["content"] = None
+        else:
+            content, left_out = _read_parts(
+                turn.get(content_field), f"{content_field!r} of {place}"
+            )
+        supervised = _is_supervised(turn, place)
+        messages.append(Message(role, content, supervised, fields, left_out))
     return messages
 
 
@@ -104,22 +105,40 @@ def read_text(content: object, place: str) -> str:
     Raises:
         Rejection: "unsupported_content" for null, images and anything else that is not text.
     """
+    text, left_out = _read_parts(content, place)
+    for kind in left_out:
+        raise Rejection(
+            "unsupported_content", f"{place} has a part of type {kind!r}; only text can be scored"
+        )
+    return text
+
+
+def _read_parts(content: object, place: str) -> tuple[str, dict[str, int]]:
+    """The text of a turn, and how many parts of which type are not in it.
+
+    Raises:
+        Rejection: "unsupported_content" for what is neither text nor a list of parts.
+    """
     if isinstance(content, str):
-        return content
+        return content, {}
     if not isinstance(content, list):
         kind = "null" if content is None else f"a {type(content).__name__}"
         raise Rejection("unsupported_content", f"{place} is {kind}; only text can be scored")
     texts = []
+    left_out: Counter[str] = Counter()
     for number, part in enumerate(content, start=1):
         text = part.get("text") if isinstance(part, dict) else part
         kind = part.get("type", "text") if isinstance(part, dict) else "text"
-        if kind != "text" or not isinstance(text, str):
+        if kind != "text" and isinstance(kind, str):
+            left_out[kind] += 1
+        elif isinstance(text, str):
+            texts.append(text)
+        else:
             raise Rejection(
                 "unsupported_content",
                 f"part {number} in {place} is not text (type {kind!r}); only text can be scored",
             )
-        texts.append(text)
-    return "\n".join(texts)
+    return "\n".join(texts), dict(left_out)
 
 
 def _standard_role(role: object, roles: Mapping[str, str], place: str) -> str:
@@ -132,14 +151,6 @@ def _standard_role(role: object, roles: Mapping[str, str], place: str) -> str:
         )
     known = ", ".join(sorted(roles))
     raise Rejection("unknown_role", f"{place} has the role {role!r}; known roles are {known}")
-
-
-def _refuse_unread_fields(turn: Mapping[str, Any], place: str) -> None:
-    for field in _UNREAD_TURN_FIELDS:
-        if turn.get(field):
-            raise Rejection(
-                "unsupported_content", f"{place} has {field!r}, which is not supported yet"
-            )
 
 
 def _is_supervised(turn: Mapping[str, Any], place: str) -> bool:

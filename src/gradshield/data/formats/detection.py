@@ -8,6 +8,7 @@ from typing import Any
 
 from gradshield.data.conversation import Conversation
 from gradshield.data.formats.base import Format, missing_fields
+from gradshield.data.formats.preference import PreferenceFormat
 from gradshield.data.rows import SourceRow
 
 
@@ -72,7 +73,9 @@ def _statement(counts: dict[str, FormatCount], unknown: list[SourceRow]) -> str:
         groups.append(_group("no known format", FormatCount(len(unknown), unknown[0])))
     if not groups:
         return "format: no row could be parsed"
-    mixed = "; each row is read by its own format" if len(counts) > 1 else ""
+    # Plain rows and preferences are of two kinds, of which one is rejected.
+    one_kind = PreferenceFormat.name not in counts
+    mixed = "; each row is read by its own format" if len(counts) > 1 and one_kind else ""
     return f"format: {', '.join(groups)}{mixed}"
 
 

@@ -8,11 +8,24 @@ from gradshield.data.conversation import Conversation
 from gradshield.data.formats.base import has, missing_fields, read_turns, trainable
 from gradshield.data.formats.sharegpt import SharegptFormat
 
-ROLES = {"system": "system", "developer": "system", "user": "user", "assistant": "assistant"}
+ROLES = {
+    "system": "system",
+    "developer": "system",
+    "user": "user",
+    "assistant": "assistant",
+    "tool": "tool",
+    "function": "tool",
+    "ipython": "tool",
+}
 
 
 class MessagesFormat:
-    """`messages`, or `conversations` whose turns have the same keys."""
+    """`messages`, or `conversations` whose turns have the same keys; the chat form of OpenAI.
+
+    A turn may call tools (`tool_calls`, or `function_call` as it was once written) and have
+    reasoning; the row may declare `tools` (or `functions`). Other columns, such as a `prompt` that
+    repeats the first turn, are not read.
+    """
 
     name = "messages"
     fields = "'messages' (turns with 'role' and 'content')"

@@ -7,7 +7,7 @@ from typing import Any
 from gradshield.data.conversation import Conversation, Message
 from gradshield.data.formats.base import has, missing_fields, read_text, read_turns, trainable
 
-_ROLES = {
+ROLES = {
     "system": "system",
     "human": "user",
     "user": "user",
@@ -39,7 +39,7 @@ class SharegptFormat:
             "conversations",
             role_field="from",
             content_field="value",
-            roles=_ROLES,
+            roles=ROLES,
         )
         if value.get("system"):
             messages.insert(0, Message("system", read_text(value["system"], "'system'")))

@@ -20,6 +20,9 @@ ENGINES: dict[str, Engine] = {
 }
 """The first three compute the same; the last two weigh an example's gradient before the product."""
 
+LINEAR_ENGINES = ("finite_difference", "jvp", "per_example")
+"""Those whose scores add up as gradients do."""
+
 
 def default_engine(model: PreTrainedModel) -> tuple[str, str]:
     """The engine that suits a model, and why."""
@@ -32,4 +35,11 @@ def default_engine(model: PreTrainedModel) -> tuple[str, str]:
     return "finite_difference", "the fastest, and good in float32"
 
 
-__all__ = ["ENGINES", "Engine", "ExampleScore", "PreparedEngine", "default_engine"]
+__all__ = [
+    "ENGINES",
+    "LINEAR_ENGINES",
+    "Engine",
+    "ExampleScore",
+    "PreparedEngine",
+    "default_engine",
+]

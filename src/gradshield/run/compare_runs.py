@@ -1,0 +1,228 @@
+"""What changed between two runs: model, threshold or data, and what became of the rows."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter, defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from scipy.stats import spearmanr
+
+from gradshield.errors import UserError
+from gradshield.run.fingerprints import fingerprints_of
+from gradshield.run.folder import RunFolder
+from gradshield.run.overrides import in_effect, read_overrides
+from gradshield.run.source import check_unchanged, reopen_input
+from gradshield.run.threshold import Outcome, divide, read_decision, read_scores
+
+
+@dataclass(frozen=True)
+class ChangedRow:
+    """A row that the two runs decided differently.
+
+    Attributes:
+        first_row: 0-based position in the first input.
+        second_row: In the second.
+        id: The row's own id, None without one.
+        first: What became of it in the first run, overrides included.
+        second: In the second.
+        first_fihs: Its score in the first run, None if rejected.
+        second_fihs: In the second.
+    """
+
+    first_row: int
+    second_row: int
+    id: str | None
+    first: Outcome
+    second: Outcome
+    first_fihs: float | None
+    second_fihs: float | None
+
+
+@dataclass(frozen=True)
+class RunComparison:
+    """Two runs beside each other.
+
+    Attributes:
+        settings: What made the runs and is not the same in both, as pairs; None where one lacks it.
+        matched_by: How rows of the two were found to be the same one.
+        counts: Rows by what became of them, in the first and in the second run.
+        pairs: Rows that both inputs hold.
+        edited: Pairs with the same id but another text.
+        only_first: Positions of rows that only the first input holds.
+        only_second: The same of the second.
+        moves: How many pairs went from where to where, as in "kept → removed".
+        changed: Those pairs, by position.
+        rank_correlation: Spearman's, of the scores of pairs that both runs scored; None where there
+            are too few, or all the same.
+    """
+
+    settings: Mapping[str, tuple[Any, Any]]
+    matched_by: str
+    counts: Mapping[str, tuple[int, int]]
+    pairs: int
+    edited: int
+    only_first: tuple[int, ...]
+    only_second: tuple[int, ...]
+    moves: Mapping[str, int]
+    changed: tuple[ChangedRow, ...]
+    rank_correlation: float | None
+
+    @property
+    def same_rows(self) -> bool:
+        """Whether both hold the same rows, and the same became of each."""
+        return not (self.changed or self.edited or self.only_first or self.only_second)
+
+
+@dataclass(frozen=True)
+class _Run:
+    settings: Mapping[str, Any]
+    lines: Sequence[dict[str, Any]]
+    outcomes: Mapping[int, Outcome]
+    fingerprints: Sequence[str] | None
+
+
+def compare_runs(first: RunFolder, second: RunFolder) -> RunComparison:
+    """Compare two runs row by row.
+
+    Rows of the same input are the same by position. Of two inputs, rows are the same if their
+    content is, or else if both have the same id that no other row has.
+
+    Raises:
+        UserError: A folder holds no run, or one without scores or decision, or the inputs differ
+            and are gone, and the rows have no ids.
+    """
+    same_data = _data(first) == _data(second)
+    a, b = (_read(folder, with_text=not same_data) for folder in (first, second))
+    if same_data:
+        pairs = [(row, row) for row in range(len(a.lines))]
+        matched_by, edited = "position", 0
+    else:
+        pairs, edited = _matched(a, b)
+        known = a.fingerprints is not None and b.fingerprints is not None
+        matched_by = "content or id" if known else "id"
+        if not (pairs or known):
+            raise UserError(
+                f"The inputs of {first.path} and {second.path} differ, one of them is gone or has "
+                "changed, and no ids tell which rows are the same: put the data back."
+            )
+    changed = _changed(a, b, pairs)
+    return RunComparison(
+        settings=_differences(a.settings, b.settings),
+        matched_by=matched_by,
+        counts=_counts(a, b),
+        pairs=len(pairs),
+        edited=edited,
+        only_first=_unpaired(a, {row for row, _ in pairs}),
+        only_second=_unpaired(b, {row for _, row in pairs}),
+        moves=dict(Counter(f"{row.first} → {row.second}" for row in changed)),
+        changed=changed,
+        rank_correlation=_rank_correlation(a, b, pairs),
+    )
+
+
+def _data(folder: RunFolder) -> str:
+    return str(folder.read_identity()["data_sha256"])
+
+
+def _read(folder: RunFolder, *, with_text: bool) -> _Run:
+    lines, decision = read_scores(folder), read_decision(folder)
+    config, limit = folder.read_config(), decision["threshold"]
+    made_by = {
+        "threshold": limit if math.isfinite(limit) else None,
+        "method": decision["method"],
+        **{name: decision.get(name) for name in ("level", "seed")},
+        "on_reject": config.on_reject,
+        "action": config.action,
+        "overrides": len(overrides := in_effect(read_overrides(folder))),
+    }
+    return _Run(
+        {**folder.read_identity(), **made_by},
+        lines,
+        divide(lines, limit, overrides).outcomes,
+        _fingerprints(folder) if with_text else None,
+    )
+
+
+def _fingerprints(folder: RunFolder) -> list[str] | None:
+    """Fingerprints of the rows that were scored, None where they are gone or have changed."""
+    try:
+        source = reopen_input(folder.read_config(), folder)
+        check_unchanged(source, _data(folder))
+    except UserError:
+        return None
+    return fingerprints_of(source)
+
+
+def _matched(a: _Run, b: _Run) -> tuple[list[tuple[int, int]], int]:
+    """Pairs of rows, and how many of them are the same by their id alone."""
+    pairs = dict(_same_content(a, b))
+    taken = set(pairs.values())
+    ids_a, ids_b = _ids(a, set(pairs)), _ids(b, taken)
+    by_id = {row: ids_b[own] for own, row in ids_a.items() if own in ids_b}
+    edited = len(by_id) if a.fingerprints is not None and b.fingerprints is not None else 0
+    return sorted({**pairs, **by_id}.items()), edited
+
+
+def _same_content(a: _Run, b: _Run) -> list[tuple[int, int]]:
+    """Rows with the same content, the first with the first where there are several."""
+    if a.fingerprints is None or b.fingerprints is None:
+        return []
+    places: dict[str, list[int]] = defaultdict(list)
+    for row in reversed(range(len(b.fingerprints))):
+        places[b.fingerprints[row]].append(row)
+    return [
+        (row, places[content].pop())
+        for row, content in enumerate(a.fingerprints)
+        if places.get(content)
+    ]
+
+
+def _ids(run: _Run, without: set[int]) -> dict[str, int]:
+    """Ids that one row has alone, and that row."""
+    counted = Counter(line["id"] for line in run.lines)
+    return {
+        line["id"]: line["row"]
+        for line in run.lines
+        if line["id"] is not None and counted[line["id"]] == 1 and line["row"] not in without
+    }
+
+
+def _unpaired(run: _Run, paired: set[int]) -> tuple[int, ...]:
+    return tuple(line["row"] for line in run.lines if line["row"] not in paired)
+
+
+def _differences(a: Mapping[str, Any], b: Mapping[str, Any]) -> dict[str, tuple[Any, Any]]:
+    return {name: (a.get(name), b.get(name)) for name in {**a, **b} if a.get(name) != b.get(name)}
+
+
+def _counts(a: _Run, b: _Run) -> dict[str, tuple[int, int]]:
+    found = [Counter(run.outcomes.values()) for run in (a, b)]
+    return {name: (found[0][name], found[1][name]) for name in ("kept", "removed", "rejected")}
+
+
+def _changed(a: _Run, b: _Run, pairs: Sequence[tuple[int, int]]) -> tuple[ChangedRow, ...]:
+    return tuple(
+        ChangedRow(
+            first_row=one,
+            second_row=other,
+            id=a.lines[one]["id"],
+            first=a.outcomes[one],
+            second=b.outcomes[other],
+            first_fihs=a.lines[one]["fihs"],
+            second_fihs=b.lines[other]["fihs"],
+        )
+        for one, other in pairs
+        if a.outcomes[one] != b.outcomes[other]
+    )
+
+
+def _rank_correlation(a: _Run, b: _Run, pairs: Sequence[tuple[int, int]]) -> float | None:
+    scores = [(a.lines[one]["fihs"], b.lines[other]["fihs"]) for one, other in pairs]
+    both = np.array([pair for pair in scores if None not in pair], dtype=np.float64)
+    if len(both) < 3 or np.ptp(both, axis=0).min() == 0:
+        return None
+    return float(spearmanr(both[:, 0], both[:, 1]).statistic)

@@ -1,0 +1,69 @@
+"""The record of what `apply` wrote: from what, and the SHA-256 of each file."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from datetime import datetime, timezone
+from typing import Any
+
+from gradshield.config import RunConfig
+from gradshield.errors import UserError
+from gradshield.files import sha256_of
+from gradshield.run.folder import RunFolder, write_json
+from gradshield.run.overrides import Override
+from gradshield.run.provenance import versions
+
+WRITTEN = ("kept", "removed", "rejected", "annotated", "masked")
+
+
+def record_outputs(folder: RunFolder, config: RunConfig, overrides: Mapping[int, Override]) -> None:
+    """Write `outputs.json`, once all data files are there.
+
+    Args:
+        folder: The run.
+        config: With what the files were written.
+        overrides: Those in effect, by row.
+    """
+    written = [path for name in WRITTEN for path in folder.written(name)]
+    write_json(
+        folder.outputs,
+        {
+            "written": datetime.now(timezone.utc).isoformat(timespec="seconds"),
+            "gradshield": versions()["gradshield"],
+            "on_reject": config.on_reject,
+            "action": config.action,
+            "overrides": {str(row): override.action for row, override in overrides.items()},
+            "trail": trail_record(folder),
+            "scores_sha256": sha256_of(folder.scores),
+            "files": {path.name: sha256_of(path) for path in written},
+        },
+    )
+
+
+def trail_record(folder: RunFolder, size: int | None = None) -> dict[str, Any]:
+    """Bytes of the trail of overrides and their SHA-256; of the first `size` of them, if given."""
+    content = folder.overrides.read_bytes() if folder.overrides.is_file() else b""
+    content = content[:size]
+    return {"bytes": len(content), "sha256": hashlib.sha256(content).hexdigest()}
+
+
+def withdraw_record(folder: RunFolder) -> None:
+    """Delete the record before the files change, so that it never tells of other files."""
+    folder.outputs.unlink(missing_ok=True)
+
+
+def read_outputs(folder: RunFolder) -> dict[str, Any]:
+    """Read `outputs.json`.
+
+    Raises:
+        UserError: There is none: the files were not written, or not all of them.
+    """
+    if not folder.outputs.is_file():
+        raise UserError(
+            f"{folder.path} has no outputs.json: its data files were not written to the end, or by "
+            "an earlier version. Run `gradshield apply` again."
+        )
+    content: dict[str, Any] = json.loads(folder.outputs.read_text(encoding="utf-8"))
+    return content
