@@ -53,7 +53,8 @@ def _umask() -> int:
 def write_text(target: Path, text: str) -> None:
     """Write a UTF-8 text file whole or not at all."""
     with written_whole(target) as draft:
-        draft.write_text(text, encoding="utf-8")
+        # Half of a surrogate pair, as names of files can hold, has no UTF-8 form.
+        draft.write_bytes(text.encode("utf-8", "backslashreplace"))
 
 
 def append_lines(target: Path, lines: Sequence[str]) -> None:

@@ -222,7 +222,7 @@ def test_a_whole_run_on_a_file_of_any_name(tmp_path: Path, model_folder: Path, k
     assert again.code == 0, again.err
     listed = gradshield("apply", run, "--json")
     assert sum(json.loads(listed.out)[name] for name in ("kept", "removed", "rejected")) == 24
-    summary = (run / "summary.md").read_text(encoding="utf-8")
+    summary = RunFolder(run).summary.read_text(encoding="utf-8")
     for text in (outcome.out, outcome.err, again.out, listed.out, summary):
         assert all(c.isprintable() or c == "\n" for c in text)
     assert RunFolder(run).read_config().data_path == str(data)

@@ -20,7 +20,7 @@ from gradshield.run.overrides import Override, in_effect, read_overrides
 from gradshield.scoring.table import SCHEMA, read_table
 from gradshield.threshold import Decision, decide
 
-DECISION_KEYS = ("threshold", "method", "reason", "kept", "removed", "rejected")
+DECISION_KEYS = ("threshold",)
 Outcome = Literal["kept", "removed", "rejected"]
 
 
