@@ -14,12 +14,13 @@ PYTHON ?= python3
 VENV_PYTHON := .venv/bin/python
 PIP_INSTALL := $(VENV_PYTHON) -m pip install -qq --constraint constraints.txt
 INSTALLED := .venv/.installed
+TOOLS := .venv-tools/.installed
 
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup demo test lint format clean
+.PHONY: help setup demo test lint format audit sbom hashes clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' Makefile
@@ -60,6 +61,22 @@ format: $(INSTALLED) ## mend what ruff can mend
 	@$(VENV_PYTHON) -m ruff check --quiet --fix-only .
 	@$(VENV_PYTHON) -m ruff format .
 
-clean: ## remove caches and build products; .venv and runs/ stay
+$(TOOLS): tools.txt
+	@$(PYTHON) -m venv --clear .venv-tools
+	@.venv-tools/bin/python -m pip install -qq --requirement tools.txt
+	@touch $@
+
+audit: $(TOOLS) ## look the pinned packages up in the databases of known vulnerabilities
+	@.venv-tools/bin/pip-audit --strict --disable-pip --no-deps --requirement constraints-hashes.txt
+
+sbom: $(INSTALLED) $(TOOLS) ## write dist/sbom.cdx.json, what .venv is made of (CycloneDX)
+	@mkdir -p dist
+	@.venv-tools/bin/cyclonedx-py environment --pyproject pyproject.toml --output-reproducible --of JSON --output-file dist/sbom.cdx.json $(VENV_PYTHON)
+	@echo "dist/sbom.cdx.json"
+
+hashes: $(TOOLS) ## renew constraints-hashes.txt after a change of constraints.txt
+	@.venv-tools/bin/uv pip compile constraints.txt --quiet --no-deps --generate-hashes --universal --python-version 3.10 --no-annotate --no-header --output-file constraints-hashes.txt
+
+clean: ## remove caches and build products; .venv, .venv-tools and runs/ stay
 	@rm -rf build dist .coverage .hypothesis .mypy_cache .pytest_cache .ruff_cache
 	@find src tests examples -type d -name __pycache__ -prune -exec rm -rf {} +

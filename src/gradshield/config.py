@@ -138,6 +138,7 @@ class ScoringSettings(_Settings):
 
     proxy: ProxyName = DEFAULT_PROXY
     modules: str = LATE_MLP
+    probes_seed: int | None = Field(default=None, ge=0)
     take_out: TakeOut = DEFAULT_TAKE_OUT
     normalise: Normalisation = DEFAULT_NORMALISATION
     reduction: Reduction = DEFAULT_REDUCTION

@@ -39,7 +39,10 @@ def written_whole(target: Path, *, once: bool = False) -> Iterator[Path]:
         if draft.is_file():
             # Some libraries write for the owner alone.
             draft.chmod(0o666 & ~_umask())
-        if draft.is_dir() and target.is_dir():
+        # A folder cannot be renamed over another one; a link to one is replaced like a file.
+        if draft.is_dir() and target.is_symlink():
+            target.unlink()
+        elif draft.is_dir() and target.is_dir():
             shutil.rmtree(target)
         if once:
             _put_once(draft, target)
@@ -68,7 +71,8 @@ def _umask() -> int:
 def write_text(target: Path, text: str, *, once: bool = False) -> None:
     """Write a UTF-8 text file whole or not at all; see `written_whole`."""
     with written_whole(target, once=once) as draft:
-        draft.write_text(text, encoding="utf-8")
+        # Half of a surrogate pair, as names of files can hold, has no UTF-8 form.
+        draft.write_bytes(text.encode("utf-8", "backslashreplace"))
 
 
 def append_lines(target: Path, lines: Sequence[str]) -> None:
@@ -105,7 +109,7 @@ def sha256_of(path: Path) -> str:
     """SHA-256 of a file, or of all files of a folder with their names, in hexadecimal."""
     if path.is_dir():
         listing = [
-            f"{entry.relative_to(path).as_posix()} {sha256_of(entry)}"
+            f"{_escaped(entry.relative_to(path).as_posix())} {sha256_of(entry)}"
             for entry in sorted(path.rglob("*"))
             if entry.is_file()
         ]
@@ -115,3 +119,9 @@ def sha256_of(path: Path) -> str:
         while block := stream.read(1 << 20):
             digest.update(block)
         return digest.hexdigest()
+
+
+def _escaped(name: str) -> str:
+    """A file name without line feeds, which could forge a line, and bytes that are not UTF-8."""
+    escaped = name.replace("\\", "\\\\").replace("\n", "\\n") if "\n" in name else name
+    return escaped.encode("utf-8", "backslashreplace").decode("utf-8")

@@ -15,7 +15,8 @@ from gradshield.config import DataSettings, ScoringSettings, ThresholdSettings
 from gradshield.data import SourceRow, omission_notes, tokenize_rows_or_pairs
 from gradshield.errors import UserError
 from gradshield.filter_result import PARTS, FilterResult, select
-from gradshield.models.load import DEFAULT_MODEL, LoadedModel, load_model
+from gradshield.models.load import DEFAULT_MODEL, LoadedModel, keep_precision, load_model
+from gradshield.models.usable import check_usable, readable_by
 from gradshield.probes.calibration import answer_probes, measure_direction
 from gradshield.probes.direction import Direction
 from gradshield.probes.proxies import OwnAnswers
@@ -25,7 +26,7 @@ from gradshield.run.threshold import divide
 from gradshield.scoring.engines import PreparedEngine
 from gradshield.scoring.lines import Rows, hold_pairs, score_lines
 from gradshield.scoring.preference import preference_settings
-from gradshield.scoring.reference import reference_examples, reference_pairs
+from gradshield.scoring.reference import check_reference, reference_examples, reference_pairs
 from gradshield.scoring.score import prepare_engine
 from gradshield.scoring.table import SCHEMA, reason_text, rejected_line
 from gradshield.streaming import (
@@ -74,7 +75,7 @@ class GradShield:
     @cached_property
     def own_answers(self) -> OwnAnswers:
         """The model's answers to the probes; warns when they show that it is not aligned."""
-        answers = answer_probes(self.loaded, self.progress)
+        answers = answer_probes(self.loaded, self.progress, self.scoring.probes_seed)
         report_health(answers, self.progress)
         return answers
 
@@ -88,6 +89,7 @@ class GradShield:
             modules=self.scoring.modules,
             take_out=self.scoring.take_out,
             normalise=self.scoring.normalise,
+            probes_seed=self.scoring.probes_seed,
             progress=self.progress,
         )
 
@@ -112,13 +114,17 @@ class GradShield:
         shape = repr(self.data.profile.exchange("", "", row))
         if shape not in self._references:
             examples = reference_examples(self.loaded, self.data.profile, row)
-            self._references[shape] = _scored(self._lines(examples))
+            lines = self._lines(examples)
+            check_reference(self.loaded, lines, self.progress)
+            self._references[shape] = _scored(lines)
         return self._references[shape]
 
     @cached_property
     def preference_reference(self) -> np.ndarray[Any, np.dtype[np.float64]]:
         """FIHS of harmless preference rows, [rows]."""
-        return _scored(self._lines(reference_pairs(self.loaded)))
+        lines = self._lines(reference_pairs(self.loaded))
+        check_reference(self.loaded, lines, self.progress)
+        return _scored(lines)
 
     def score(self, rows: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
         """The score table of rows: a list of dicts or a data set, in any known format.
@@ -130,7 +136,10 @@ class GradShield:
             names = ", ".join(map(str, rows))
             raise UserError(f"rows must be a list or a Dataset: pass one of the splits {names}.")
         source = [_source_row(position, row) for position, row in enumerate(plain(rows))]
-        tokenized = tokenize_rows_or_pairs(source, self.loaded.tokenizer, **dict(self.data))
+        tokenized = readable_by(
+            self.loaded.model,
+            tokenize_rows_or_pairs(source, self.loaded.tokenizer, **dict(self.data)),
+        )
         for note in (*tokenized.notes, *omission_notes(tokenized.examples)):
             self.progress.say(note)
         ids = {row.position: row.own_id for row in source}
@@ -249,8 +258,9 @@ def _loaded(
     if tokenizer is None:
         raise UserError("GradShield(model, tokenizer): a loaded model needs its tokenizer too.")
     name = str(getattr(model.config, "_name_or_path", "") or type(model).__name__)
+    check_usable(model, tokenizer, name)
     model.eval()  # type: ignore[no-untyped-call]
-    return LoadedModel(model, tokenizer, name)
+    return LoadedModel(keep_precision(model), tokenizer, name)
 
 
 def _source_row(position: int, row: Any) -> SourceRow:

@@ -26,6 +26,8 @@ def answering(monkeypatch: pytest.MonkeyPatch) -> Callable[[list[str], list[str]
             return own_answers(harmful, ordinary)
 
         monkeypatch.setattr(check_step, "answer_probes", answer)
+        # The tiny model is untrained, and guesses.
+        monkeypatch.setattr(check_step, "is_guessing", lambda loaded, loss: False)
 
     return set_answers
 

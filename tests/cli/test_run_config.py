@@ -23,6 +23,7 @@ OPTIONS: dict[str, Any] = {
     "max_length": 99,
     "proxy": "first_token",
     "modules": "mlp",
+    "probes_seed": 2**90,
     "take_out": "benign",
     "normalise": "module",
     "reduction": "sum",
@@ -64,6 +65,7 @@ def test_every_option_reaches_its_field() -> None:
         "scoring": {
             "proxy": "first_token",
             "modules": "mlp",
+            "probes_seed": 2**90,
             "take_out": "benign",
             "normalise": "module",
             "reduction": "sum",

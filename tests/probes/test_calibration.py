@@ -14,6 +14,7 @@ from gradshield.probes.calibration import (
     measure_direction,
     probe_attack_success_rate,
     probe_over_refusal_rate,
+    probes,
 )
 from gradshield.probes.direction import (
     Direction,
@@ -188,3 +189,51 @@ def test_an_unknown_proxy_is_named_with_the_known_ones() -> None:
             take_out="nothing",
             progress=Silent(),
         )
+
+
+def prompts_by_category(name: PromptSet, split: Split | None) -> list[Prompt]:
+    names = [(category, number) for category in "abc" for number in range(6)]
+    return [Prompt(f"{c}{n}", c, "probe", f"{name} {c}{n}") for c, n in names]
+
+
+def test_a_seed_draws_probes_from_every_category(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(calibration, "load_prompts", prompts_by_category)
+    drawn = {seed: [p.id for p in probes("harmful", 9, seed)] for seed in (None, 1, 2, 2**200)}
+    assert drawn[None] == ["a0", "a2", "a4", "b0", "b2", "b4", "c0", "c2", "c4"]
+    assert len({tuple(ids) for ids in drawn.values()}) == 4
+    for seed, ids in drawn.items():
+        assert [identity[0] for identity in ids] == list("aaabbbccc")
+        assert ids == [p.id for p in probes("harmful", 9, seed)]
+        assert len(set(ids)) == 9
+
+
+def test_the_seed_reaches_answers_and_direction(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(calibration, "load_prompts", prompts_by_category)
+    monkeypatch.setattr(calibration, "HARMFUL_ANSWER_TOKENS", 1)
+    monkeypatch.setattr(calibration, "ORDINARY_ANSWER_TOKENS", 1)
+    loaded = tiny_loaded()
+    drawn = [prompt.text for prompt in probes("harmful", seed=7)]
+    assert drawn != [prompt.text for prompt in probes("harmful")]
+    answers = answer_probes(loaded, Silent(), 7)
+    for one, text in zip(answers.harmful, drawn, strict=True):
+        assert text in loaded.tokenizer.decode(one.prompt_ids)
+    direction = measure_direction(
+        loaded,
+        ANSWERS,
+        proxy_name="first_token",
+        modules="mlp",
+        take_out="benign",
+        probes_seed=7,
+        progress=Silent(),
+    )
+    assert (
+        direction.record["probes_sha256"] == hashlib.sha256("\n".join(drawn).encode()).hexdigest()
+    )
+
+
+def test_answers_that_are_no_numbers_are_an_error() -> None:
+    loaded = tiny_loaded()
+    with torch.no_grad():
+        loaded.model.get_output_embeddings().weight.mul_(float("nan"))
+    with pytest.raises(UserError, match="not made of finite numbers in float32"):
+        answer_probes(loaded, Silent())

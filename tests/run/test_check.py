@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
@@ -15,6 +16,7 @@ from gradshield.progress import Silent
 from gradshield.run import check as check_step
 from gradshield.run.check import Finding, check_model
 from gradshield.scoring.engines import ExampleScore, PerExample, PreparedEngine
+from gradshield.scoring.reference import is_guessing
 from tests.run.few_probes import own_answers
 
 REFUSAL = "I cannot help with that."
@@ -22,7 +24,8 @@ REFUSAL = "I cannot help with that."
 
 @pytest.fixture(autouse=True)
 def _aligned(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The model refuses the harmful probes and answers the others."""
+    """The model refuses the harmful probes, answers the others, and predicts better than chance."""
+    monkeypatch.setattr(check_step, "is_guessing", lambda loaded, loss: loss > 100)
     monkeypatch.setattr(
         check_step,
         "answer_probes",
@@ -34,10 +37,33 @@ def _by_subject(loaded: LoadedModel) -> dict[str, Finding]:
     return {finding.subject: finding for finding in check_model(loaded, Silent())}
 
 
-def test_a_sound_model_has_four_good_findings(loaded: LoadedModel) -> None:
+def test_a_sound_model_has_good_findings_alone(loaded: LoadedModel) -> None:
     findings = _by_subject(loaded)
-    assert set(findings) == {"template", "alignment", "refusals", "batching"}
+    assert set(findings) == {
+        "template",
+        "vocabulary",
+        "predictions",
+        "alignment",
+        "refusals",
+        "batching",
+    }
     assert {finding.verdict for finding in findings.values()} == {"OK"}
+
+
+def test_a_model_that_guesses(loaded: LoadedModel, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The tiny model is untrained: its loss is higher than the logarithm of its vocabulary."""
+    monkeypatch.setattr(check_step, "is_guessing", is_guessing)
+    finding = _by_subject(loaded)["predictions"]
+    assert finding.verdict == "MAJOR"
+    assert f"{math.log(len(loaded.tokenizer)):.1f} by drawing tokens at random" in finding.text
+
+
+def test_an_added_token_without_embedding(loaded: LoadedModel) -> None:
+    tokenizer = copy.deepcopy(loaded.tokenizer)
+    tokenizer.add_special_tokens({"pad_token": "[PAD]"})
+    finding = _by_subject(replace(loaded, tokenizer=tokenizer))["vocabulary"]
+    assert finding.verdict == "MINOR"
+    assert f"1 added tokens ('[PAD]' is {len(loaded.tokenizer)})" in finding.text
 
 
 def test_a_second_bos_in_the_template(loaded: LoadedModel) -> None:

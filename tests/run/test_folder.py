@@ -107,6 +107,14 @@ def test_the_configuration_comes_back(tmp_path: Path) -> None:
     assert folder.read_config() == config
 
 
+def test_a_folder_cannot_let_a_model_run_its_code(tmp_path: Path) -> None:
+    folder = RunFolder(tmp_path)
+    trusted = {"data_path": "a", "model": {"name": "x/y", "trust_remote_code": True}}
+    folder.write_config(RunConfig.model_validate(trusted))
+    assert folder.read_config().model.trust_remote_code is False
+    assert folder.read_config().model.name == "x/y"
+
+
 def test_a_folder_without_a_configuration(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="is no run folder"):
         RunFolder(tmp_path).read_config()

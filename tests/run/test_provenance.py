@@ -42,6 +42,7 @@ def _identity(loaded: LoadedModel, data: Path, /, **changes: Any) -> dict[str, A
         {"data": {"response": "last"}},
         {"data": {"max_length": 99}},
         {"scoring": {"proxy": "first_token"}},
+        {"scoring": {"probes_seed": 1}},
         {"scoring": {"modules": "mlp"}},
         {"scoring": {"take_out": "benign"}},
         {"scoring": {"engine": "per_example"}},

@@ -1,14 +1,18 @@
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
+import torch
 
 from gradshield.data import make_profile
 from gradshield.errors import UserError
 from gradshield.probes.harmless_rows import harmless_rows
-from gradshield.scoring.reference import reference_examples
-from tests.tiny_models import tiny_loaded
+from gradshield.progress import Silent
+from gradshield.scoring.reference import check_reference, reference_examples
+from tests.tiny_models import chat_tokenizer, tiny_loaded
 
 
 def test_reference_rows_are_the_harmless_rows_that_no_direction_has_seen() -> None:
@@ -18,6 +22,48 @@ def test_reference_rows_are_the_harmless_rows_that_no_direction_has_seen() -> No
     assert [example.row for example in examples] == list(range(len(examples)))
     seen = {row.example.input_ids for row in harmless_rows(loaded.tokenizer, "probe")}
     assert not seen & {example.input_ids for example in examples}
+
+
+def line(loss: float | None, fihs: float = 0.1) -> dict[str, Any]:
+    status = "rejected" if loss is None else "scored"
+    return {"loss": loss, "fihs": fihs, "status": status}
+
+
+class Listening(Silent):
+    def __init__(self) -> None:
+        self.warnings: list[str] = []
+
+    def warn(self, line: str) -> None:
+        self.warnings.append(line)
+
+
+def warnings_of(lines: Sequence[dict[str, Any]]) -> list[str]:
+    progress = Listening()
+    check_reference(tiny_loaded(), lines, progress)
+    return progress.warnings
+
+
+def test_a_loss_well_below_that_of_drawing_at_random() -> None:
+    assert warnings_of([line(0.8 * math.log(len(chat_tokenizer())))] * 5) == []
+
+
+def test_a_loss_like_that_of_drawing_at_random() -> None:
+    told = warnings_of([line(0.95 * math.log(len(chat_tokenizer())))] * 5)
+    assert len(told) == 1
+    assert "belong to different models" in told[0]
+
+
+def test_some_reference_rows_that_overflow() -> None:
+    told = warnings_of([line(None), line(1.0), line(2.0)])
+    assert len(told) == 1
+    assert "overflow in float32 on 1 of 3 harmless reference rows" in told[0]
+
+
+def test_no_reference_row_that_could_be_scored() -> None:
+    loaded = tiny_loaded()
+    loaded.model.to(torch.float16)
+    with pytest.raises(UserError, match=r"overflow in float16 on each of 2 .*--dtype float32"):
+        check_reference(loaded, [line(None)] * 2, Silent())
 
 
 @pytest.mark.parametrize(

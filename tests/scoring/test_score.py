@@ -1,6 +1,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 import torch
@@ -12,7 +15,7 @@ from gradshield.models.load import LoadedModel
 from gradshield.probes.direction import Direction, training_direction
 from gradshield.progress import Silent
 from gradshield.scoring.engines import ENGINES, ExampleScore, PreparedEngine
-from gradshield.scoring.score import prepare_engine, score_examples
+from gradshield.scoring.score import prepare_engine, score_examples, try_longest
 from tests.tiny_architectures import tiny_architecture
 from tests.tiny_models import (
     chat_tokenizer,
@@ -121,6 +124,28 @@ def test_a_batch_that_does_not_fit_is_halved_until_it_does() -> None:
     assert sorted(scores) == list(range(len(mixed_examples())))
     assert max(sizes) <= 150
     assert len(sizes) < len(mixed_examples())
+
+
+def test_memory_of_the_cpu_that_runs_out_is_told_alike() -> None:
+    def full(batch: Sequence[TokenizedExample]) -> list[ExampleScore]:
+        raise RuntimeError("DefaultCPUAllocator: can't allocate memory")
+
+    with pytest.raises(UserError, match=r"does not fit into the memory of cpu"):
+        score_examples(tiny_loaded(), mixed_examples(), PreparedEngine(full), batch_tokens=100)
+
+
+def test_the_longest_row_is_tried_first_on_an_accelerator() -> None:
+    longest = max(mixed_examples(), key=lambda example: len(example.input_ids))
+    sizes: list[int] = []
+    loaded = tiny_loaded()
+    try_longest(loaded, mixed_examples(), fitting(10_000, sizes))
+    assert sizes == []  # a CPU has one memory for all, and its rows take seconds
+    elsewhere = replace(loaded, model=cast(Any, SimpleNamespace(device=torch.device("mps"))))
+    try_longest(elsewhere, mixed_examples(), fitting(10_000, sizes))
+    assert sizes == [len(longest.input_ids)]
+    try_longest(elsewhere, [], fitting(10_000, sizes))
+    with pytest.raises(UserError, match=f"^Row {longest.row} with its"):
+        try_longest(elsewhere, mixed_examples(), fitting(len(longest.input_ids) - 1, []))
 
 
 def test_a_row_that_does_not_fit_by_itself_is_named() -> None:

@@ -7,12 +7,12 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
 from rich.table import Table
 
 from gradshield.benchmark.result import StudyResult, write_result
 from gradshield.benchmark.studies import STUDIES
 from gradshield.cli.display import Display
+from gradshield.cli.terminal import SafeConsole
 
 PublicDataOption = Annotated[
     Path, typer.Option(help="Folder of the public data sets (AdvBench, XSTest, SST-2, …).")
@@ -45,7 +45,7 @@ def run_command(
     from gradshield.benchmark.grid.run import run_grid
 
     path = run_grid(read_config(config), public_data, out, Display(), workers=workers)
-    Console().print(f"Raw results: {path}", markup=False)
+    SafeConsole().print(f"Raw results: {path}")
 
 
 def table_command(
@@ -62,7 +62,7 @@ def table_command(
 
     text = as_text(folder, names or [])
     if out is None:
-        Console(soft_wrap=True).print(text, markup=False, end="")
+        SafeConsole().print(text, end="", soft_wrap=True)
         return
     from gradshield.files import write_text
 
@@ -79,7 +79,7 @@ def plot_command(
     from gradshield.benchmark.grid.plots import draw
 
     for path in draw(folder, out or folder):
-        Console().print(str(path), markup=False)
+        SafeConsole().print(str(path))
 
 
 def study_command(name: str) -> Callable[..., None]:
@@ -92,7 +92,7 @@ def study_command(name: str) -> Callable[..., None]:
         path = out / f"{name}.json"
         result = write_result(path, lambda: STUDIES[name](public_data, Display()))
         _show(result)
-        Console().print(f"Result file: {path}", markup=False)
+        SafeConsole().print(f"Result file: {path}")
 
     command.__doc__ = f"""Run the study `{name}` and write OUT/{name}.json.
 
@@ -118,4 +118,4 @@ def _show(result: StudyResult) -> None:
     for bar in result.bars:
         target = f"{bar.comparison} {bar.limit}"
         table.add_row(bar.name, f"{bar.value:.4f}", target, "yes" if bar.holds else "NO")
-    Console().print(table)
+    SafeConsole().print(table)

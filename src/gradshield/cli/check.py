@@ -7,7 +7,6 @@ from itertools import groupby
 from typing import Annotated
 
 import typer
-from rich.console import Console
 from rich.text import Text
 
 from gradshield.cli import options as o
@@ -15,6 +14,7 @@ from gradshield.cli.closing import blur
 from gradshield.cli.display import Display
 from gradshield.cli.profile_options import data_choice
 from gradshield.cli.run_config import checked, model_settings
+from gradshield.cli.terminal import SafeConsole
 from gradshield.config import DataSettings
 from gradshield.data import (
     DataSource,
@@ -25,6 +25,7 @@ from gradshield.data import (
     preview,
 )
 from gradshield.models.load import LoadedModel, load_model
+from gradshield.models.usable import readable_by
 from gradshield.run.check import Finding, Verdict, check_model
 
 
@@ -60,10 +61,11 @@ def check_command(
 ) -> None:
     """Check a model, and a data file, before scoring.
 
-    Looks at the probes' attack success rate, the model's first tokens, its chat template, whether
-    a row scores the same alone and in a mixed batch; of the data, at what it is made of (files,
-    formats, what would be left out or rejected), and shows which tokens of three rows carry loss
-    under the profile. Writes no file. Exit code 1 when something must be mended first.
+    Looks at the probes' attack success rate, the model's first tokens, its chat template and
+    vocabulary, whether it predicts plain rows at all, whether a row scores the same alone and in a
+    mixed batch; of the data, at what it is made of (files, formats, what would be left out or
+    rejected), and shows which tokens of three rows carry loss under the profile. Writes no file.
+    Exit code 1 when something must be mended first.
     """
     settings = model_settings(
         model=model,
@@ -92,7 +94,7 @@ def check_command(
     loaded = load_model(**settings.model_dump(), say=display.say)
     # Read first, since it takes seconds and may fail, but shown last.
     examples = None if source is None else _read(source, loaded, reading)
-    console = Console(highlight=False)
+    console = SafeConsole()
     findings = check_model(loaded, display)
     if examples is not None:
         findings += [_profile_finding(reading), _data_finding(examples, reading.max_length)]
@@ -110,13 +112,14 @@ SHOWN_FILES = 8
 _STYLES = {"OK": "green", "MINOR": "yellow", "MAJOR": "bold red"}
 
 
-def _show(console: Console, finding: Finding) -> None:
+def _show(console: SafeConsole, finding: Finding) -> None:
     line = Text(f"{finding.verdict:<6}", style=_STYLES[finding.verdict])
     console.print(line + Text(f"{finding.subject}: {finding.text}"), soft_wrap=True)
 
 
 def _read(source: DataSource, loaded: LoadedModel, settings: DataSettings) -> LoadedData:
-    return load_examples(source, loaded.tokenizer, **dict(settings))
+    data = load_examples(source, loaded.tokenizer, **dict(settings))
+    return readable_by(loaded.model, data)
 
 
 def _profile_finding(settings: DataSettings) -> Finding:
@@ -159,7 +162,9 @@ def _file_lines(source: DataSource) -> list[str]:
     return lines + ([f"and {more} more files"] if more > 0 else [])
 
 
-def _show_data(console: Console, loaded: LoadedModel, data: LoadedData, show_text: bool) -> None:
+def _show_data(
+    console: SafeConsole, loaded: LoadedModel, data: LoadedData, show_text: bool
+) -> None:
     for line in (*_file_lines(data.origin), *data.notes):
         console.print(Text(f"      {line}"), soft_wrap=True)
     for position, rejection in sorted(data.rejections.items())[:SHOWN_REJECTIONS]:
@@ -175,7 +180,7 @@ def _show_data(console: Console, loaded: LoadedModel, data: LoadedData, show_tex
 
 
 def _show_mask(
-    console: Console, loaded: LoadedModel, example: TokenizedExample, side: str, show_text: bool
+    console: SafeConsole, loaded: LoadedModel, example: TokenizedExample, side: str, show_text: bool
 ) -> None:
     """One row: what carries loss stands in brackets, and in colour where there are colours."""
     console.print(

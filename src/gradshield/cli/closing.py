@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import json
 import math
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from gradshield.cli.terminal import SafeConsole, print_json
 from gradshield.data import SourceRow
 from gradshield.errors import UserError
 from gradshield.printable import printable
@@ -40,9 +39,9 @@ def show_closing(
     table = read_scores(folder)
     lines = highest_rows(table)
     if as_json:
-        print(json.dumps(_as_json(folder, decision, applied), ensure_ascii=False))
+        print_json(_as_json(folder, decision, applied))
         return
-    console = Console(highlight=False)
+    console = SafeConsole()
     console.print(_counts(decision))
     console.print(Text(f"Why: {decision['reason']}"), soft_wrap=True)
     if review := review_text(decision):

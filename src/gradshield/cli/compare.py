@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import json as json_module
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
 from gradshield.cli import options as o
+from gradshield.cli.terminal import SafeConsole, print_json
 from gradshield.errors import UserError
 from gradshield.printable import one_line
 from gradshield.run.compare import Comparison, compare_evaluations
@@ -72,13 +71,13 @@ def _compare_runs(first: Path, second: Path, as_json: bool) -> bool:
     """Print the comparison; returns whether rows differ."""
     found = compare_runs(RunFolder(first), RunFolder(second))
     if as_json:
-        print(json_module.dumps(asdict(found), ensure_ascii=False))
+        print_json(asdict(found))
     else:
-        _show_runs(Console(highlight=False), found)
+        _show_runs(SafeConsole(), found)
     return not found.same_rows
 
 
-def _show_runs(console: Console, found: RunComparison) -> None:
+def _show_runs(console: SafeConsole, found: RunComparison) -> None:
     if found.settings:
         entries = [(name, _short(a), _short(b)) for name, (a, b) in found.settings.items()]
         console.print(_columns("What made them", ("", "first", "second"), entries))
@@ -123,11 +122,11 @@ def _compare_evaluations(first: Path, second: Path, seed: int, as_json: bool) ->
     """Print the comparison; returns whether a difference is more than chance."""
     comparisons = compare_evaluations(first, second, seed)
     if as_json:
-        print(json_module.dumps([asdict(one) for one in comparisons]))
+        print_json([asdict(one) for one in comparisons])
     else:
         heads = ("measured", "both", "first", "second", "difference", "95 %")
         entries = [(one.name, str(one.pairs), *_figures(one)) for one in comparisons]
-        Console(highlight=False).print(_columns("Second against first", heads, entries))
+        SafeConsole().print(_columns("Second against first", heads, entries))
     return any(map(_decides, comparisons))
 
 

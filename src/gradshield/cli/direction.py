@@ -6,11 +6,11 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
 
 from gradshield.cli import options as o
 from gradshield.cli.display import Display
 from gradshield.cli.run_config import build_config
+from gradshield.cli.terminal import SafeConsole
 from gradshield.config import DEFAULT_BETA
 from gradshield.errors import UserError
 from gradshield.models.layers import LATE_MLP
@@ -136,13 +136,11 @@ def export_command(
     kept = export_direction(
         load_direction(folder.direction), out, rank=rank, step=step, base_model=config.model.name
     )
-    console = Console()
-    console.print(f"{kept:.1%} of the direction's energy kept at rank {rank}.", highlight=False)
+    console = SafeConsole()
+    console.print(f"{kept:.1%} of the direction's energy kept at rank {rank}.")
     merged = "" if config.model.adapter is None else f" with {config.model.adapter} merged"
     console.print(
         f"{out / ABOVE} and {out / BELOW} are adapters of {config.model.name}{merged}, step {step}."
         f" FIHS of a row = (its loss under {BELOW} - its loss under {ABOVE}) / {2 * step}.",
-        markup=False,
-        highlight=False,
         soft_wrap=True,
     )

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from rich.console import Console
 from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
@@ -17,6 +15,8 @@ from rich.progress import (
 )
 from rich.progress import Progress as RichProgress
 from rich.text import Text
+
+from gradshield.cli.terminal import SafeConsole
 
 
 class RateColumn(ProgressColumn):
@@ -36,16 +36,16 @@ class Display:
 
     def __init__(self, *, quiet: bool = False) -> None:
         self.quiet = quiet
-        self.console = Console(file=sys.stderr, highlight=False)
+        self.console = SafeConsole(stderr=True)
 
     def say(self, line: str) -> None:
         """Show one line, unless quiet."""
         if not self.quiet:
-            self.console.print(line, markup=False, soft_wrap=True)
+            self.console.print(line, soft_wrap=True)
 
     def warn(self, line: str) -> None:
         """Show a warning, also when quiet."""
-        self.console.print(f"Warning: {line}", style="bold yellow", markup=False, soft_wrap=True)
+        self.console.print(f"Warning: {line}", style="bold yellow", soft_wrap=True)
 
     @contextmanager
     def track(self, label: str, total: int, unit: str) -> Iterator[Callable[[int], None]]:

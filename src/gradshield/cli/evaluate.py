@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import json as json_module
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 from rich.box import SIMPLE
-from rich.console import Console
 from rich.table import Table
 
 from gradshield.cli import options as o
 from gradshield.cli.display import Display
 from gradshield.cli.run_config import checked, model_settings
+from gradshield.cli.terminal import SafeConsole, print_json
 from gradshield.config import EvaluationConfig
 from gradshield.evaluation.evaluate import ALL_KINDS
 from gradshield.evaluation.judges import FORMS
@@ -135,15 +134,15 @@ def evaluate_command(
     )
     content = evaluate_model(config, out, Display(quiet=quiet or json))
     if json:
-        print(json_module.dumps(content, ensure_ascii=False))
+        print_json(content)
         return
-    console = Console(highlight=False)
+    console = SafeConsole()
     console.print(_safety(content["sets"]))
     if any(entry["kind"] != ALL_KINDS for entry in content["sets"]):
         console.print(_by_kind(content["sets"]))
     if content["tasks"]:
         console.print(_utility(content["tasks"]))
-    console.print(f"Every answer is in {out}/generations.parquet.", markup=False, soft_wrap=True)
+    console.print(f"Every answer is in {out}/generations.parquet.", soft_wrap=True)
 
 
 def _safety(sets: list[dict[str, Any]]) -> Table:

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-import yaml
 from pydantic import ValidationError
 
 from gradshield.cli import options as o
@@ -17,6 +16,7 @@ from gradshield.config import DataSettings, RunConfig, first_problem
 from gradshield.errors import UserError
 from gradshield.finetuning.supervised import LoraSettings, TrainingSettings
 from gradshield.run.finetune import finetune_data
+from gradshield.yaml_files import parse_yaml
 
 WHOLE_LEARNING_RATE = 2e-5
 """Default rate for whole layers, a tenth of that of LoRA."""
@@ -198,8 +198,8 @@ def training_settings(config: Path | None, *, full: bool, **options: Any) -> Tra
 
 def _read(path: Path) -> dict[str, Any]:
     try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
-    except (OSError, ValueError, yaml.YAMLError) as fault:
+        content = parse_yaml(path.read_text(encoding="utf-8")) or {}
+    except (OSError, ValueError) as fault:
         raise UserError(f"The settings {path} cannot be read ({fault}).") from fault
     if not isinstance(content, dict):
         raise UserError(f"The settings {path} are no list of names and values.")

@@ -6,13 +6,13 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
 from gradshield.cli import options as o
 from gradshield.cli.display import Display
 from gradshield.cli.run_config import checked
+from gradshield.cli.terminal import SafeConsole
 from gradshield.config import ThresholdSettings
 from gradshield.errors import UserError
 from gradshield.hooks import HOOKS, HookSettings, Plan
@@ -106,11 +106,12 @@ def hook_command(
 
 
 def _show_plan(plan: Plan) -> None:
+    console = SafeConsole()
     for filtering in plan.filterings:
-        print(filtering.command)
+        console.print(filtering.command, soft_wrap=True)
     for path in plan.rewrite("VERSION"):
-        print(f"# then writes {path}")
-    print(plan.train)
+        console.print(f"# then writes {path}", soft_wrap=True)
+    console.print(plan.train, soft_wrap=True)
 
 
 def _show_outcomes(plan: Plan, outcomes: list[Outcome], new: Path) -> None:
@@ -122,6 +123,6 @@ def _show_outcomes(plan: Plan, outcomes: list[Outcome], new: Path) -> None:
     for one in outcomes:
         counts = map(str, (one.kept, one.removed, one.rejected))
         table.add_row(Text(one.filtering.label), *counts, Text(str(one.filtering.kept)))
-    console = Console(highlight=False)
+    console = SafeConsole()
     console.print(table)
     console.print(Text(f"Wrote {new}. Train with: {plan.train}"), soft_wrap=True)

@@ -9,7 +9,6 @@ from functools import wraps
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
 from transformers.utils import logging as transformers_logging
 from typer.exceptions import TyperException
 
@@ -29,10 +28,10 @@ from gradshield.cli.report import report_command
 from gradshield.cli.review import review_command
 from gradshield.cli.score import score_command
 from gradshield.cli.show import show_command
+from gradshield.cli.terminal import SafeConsole
 from gradshield.cli.threshold import threshold_command
 from gradshield.cli.verify import verify_command
 from gradshield.errors import UserError
-from gradshield.printable import printable
 from gradshield.run.apply import RowsRejected
 
 typer_app = typer.Typer(
@@ -105,8 +104,8 @@ def _with_exit_codes(command: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def _exit(text: str, code: int) -> typer.Exit:
-    console = Console(stderr=True, highlight=False, style="bold red")
-    console.print(printable(" ".join(text.splitlines())), markup=False, soft_wrap=True)
+    console = SafeConsole(stderr=True, style="bold red")
+    console.print(" ".join(text.splitlines()), soft_wrap=True)
     return typer.Exit(code)
 
 

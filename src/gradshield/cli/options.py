@@ -187,6 +187,17 @@ ModulesOption = Annotated[
         ),
     ),
 ]
+ProbesSeedOption = Annotated[
+    int | None,
+    typer.Option(
+        rich_help_panel=_SCORING,
+        min=0,
+        help=(
+            "Draw the probes by this number, which is best large and told to nobody; without it "
+            "they are those that everybody knows."
+        ),
+    ),
+]
 TakeOutOption = Annotated[
     str,
     typer.Option(

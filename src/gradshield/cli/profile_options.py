@@ -7,13 +7,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from gradshield.data import DEFAULT_PROFILE, make_profile
 from gradshield.data.profiles.axolotl.config import read_axolotl
 from gradshield.data.profiles.given import GivenData
 from gradshield.data.profiles.llamafactory.config import read_llamafactory
 from gradshield.errors import UserError
+from gradshield.yaml_files import parse_yaml
 
 DATA_OPTIONS = (
     "format",
@@ -96,8 +95,8 @@ def _set(options: Sequence[str]) -> dict[str, Any]:
     for option in options:
         key, equals, value = option.partition("=")
         try:
-            settings[key.strip()] = yaml.safe_load(value)
-        except yaml.YAMLError as fault:
+            settings[key.strip()] = parse_yaml(value)
+        except ValueError as fault:
             raise UserError(
                 f"--profile-option {option}: the value is no YAML ({fault})."
             ) from fault

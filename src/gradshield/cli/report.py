@@ -9,6 +9,7 @@ import typer
 
 from gradshield.cli import options as o
 from gradshield.cli.display import Display
+from gradshield.cli.terminal import SafeConsole
 from gradshield.run.folder import RunFolder
 from gradshield.run.report import write_report
 from gradshield.run.summary import write_summary
@@ -48,4 +49,4 @@ def report_command(
     page = write_report(config, folder, display, out=out, redact=redact)
     if not redact:
         write_summary(config, folder)
-    print(page)
+    SafeConsole().print(str(page), soft_wrap=True)

@@ -7,10 +7,10 @@ import webbrowser
 from typing import Annotated
 
 import typer
-from rich.console import Console
 from rich.text import Text
 
 from gradshield.cli import options as o
+from gradshield.cli.terminal import SafeConsole
 from gradshield.run.folder import RunFolder
 from gradshield.run.overrides import read_overrides
 from gradshield.run.review import open_site
@@ -39,7 +39,7 @@ def review_command(
     folder = RunFolder(run)
     server = ReviewServer(open_site(folder, reviewer or _user_name()), port)
     before = len(read_overrides(folder))
-    console = Console(highlight=False)
+    console = SafeConsole()
     console.print(Text(f"Review at {server.address}"), soft_wrap=True)
     console.print("Ctrl-C ends it.")
     if browser:

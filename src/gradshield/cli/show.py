@@ -6,7 +6,6 @@ from collections.abc import Mapping, Sequence
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
@@ -14,6 +13,7 @@ from gradshield.cli import options as o
 from gradshield.cli.closing import blur, row_text
 from gradshield.cli.histogram import histogram
 from gradshield.cli.show_row import show_row
+from gradshield.cli.terminal import SafeConsole
 from gradshield.data import SourceRow
 from gradshield.errors import UserError
 from gradshield.printable import one_line, printable
@@ -51,7 +51,7 @@ def show_command(
     rows, notes = source_rows(config, folder)
     lines = read_scores(folder)
     document = build_document(run_content(config, folder, lines, rows))
-    console = Console(highlight=False)
+    console = SafeConsole()
     for note in notes:
         console.print(Text(note), soft_wrap=True)
     if row is None:
@@ -88,7 +88,7 @@ def find_row(lines: Sequence[Mapping[str, Any]], wanted: str) -> int:
 
 
 def _show_run(
-    console: Console,
+    console: SafeConsole,
     document: ReportDocument,
     threshold: float,
     rows: Sequence[SourceRow],

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from rich.console import Console
 from rich.text import Text
 
 from gradshield.cli.closing import blur, row_text
 from gradshield.cli.display import Display
+from gradshield.cli.terminal import SafeConsole
 from gradshield.config import RunConfig
 from gradshield.data import SourceRow
 from gradshield.printable import one_line, printable_lines
@@ -32,7 +32,7 @@ _SAFE = ("#dcecff", "#b3d4ff", "#80b5ff", "#5c99f0")
 
 
 def show_row(
-    console: Console,
+    console: SafeConsole,
     config: RunConfig,
     folder: RunFolder,
     document: ReportDocument,
@@ -71,7 +71,7 @@ def show_row(
     _show_neighbours(console, document, row, rows, veil)
 
 
-def _print(console: Console, text: str, style: str = "") -> None:
+def _print(console: SafeConsole, text: str, style: str = "") -> None:
     console.print(Text(text, style=style), soft_wrap=True)
 
 
@@ -127,7 +127,7 @@ def _turns(
 
 
 def _show_turns(
-    console: Console,
+    console: SafeConsole,
     turns: Sequence[ShownTurn],
     contributions: Sequence[float],
     scale: float,
@@ -164,7 +164,7 @@ def _shade(contribution: float, scale: float) -> str:
 
 
 def _show_tokens(
-    console: Console,
+    console: SafeConsole,
     config: RunConfig,
     contributions: Sequence[float],
     texts: Sequence[str],
@@ -184,7 +184,7 @@ def _show_tokens(
 
 
 def _show_neighbours(
-    console: Console,
+    console: SafeConsole,
     document: ReportDocument,
     row: ReportRow,
     rows: Sequence[SourceRow],

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import json as json_module
 from dataclasses import asdict
 from typing import Annotated
 
 import typer
-from rich.console import Console
 from rich.text import Text
 
 from gradshield.cli import options as o
 from gradshield.cli.display import Display
+from gradshield.cli.terminal import SafeConsole, print_json
 from gradshield.printable import printable
 from gradshield.run.folder import RunFolder
 from gradshield.run.verify import Check, verify_files
@@ -58,13 +57,13 @@ def verify_command(
             _show(again)
         checks += again
     if json:
-        print(json_module.dumps([asdict(check) for check in checks], ensure_ascii=False))
+        print_json([asdict(check) for check in checks])
     if not all(check.holds for check in checks):
         raise typer.Exit(2)
 
 
 def _show(checks: list[Check]) -> None:
-    console = Console(highlight=False)
+    console = SafeConsole()
     for check in checks:
         word, style = ("OK", "green") if check.holds else ("FAILED", "bold red")
         line = Text(f"{word:<7}", style=style) + Text(printable(f"{check.name}: {check.text}"))

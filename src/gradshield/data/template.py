@@ -17,6 +17,7 @@ from gradshield.data.landmarks import (
     place_landmarks,
     split_at_landmarks,
 )
+from gradshield.data.rendering import apply_template
 from gradshield.data.turn_edges import Edges, find_edges, is_compound
 from gradshield.data.turn_ends import TurnEnds, find_ends
 
@@ -190,9 +191,10 @@ class ChatTemplate:
 
     def _apply(self, conversation: Conversation, **options: Any) -> object:
         try:
-            return self._tokenizer.apply_chat_template(
+            return apply_template(
+                self._tokenizer,
                 _turns(conversation),
-                tools=_tools(conversation),  # type: ignore[arg-type] # a list is invariant
+                tools=_tools(conversation),
                 **options,
             )
         # A template is a program: it may raise its own exception or fail in any other way.

@@ -10,11 +10,13 @@ import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from gradshield.data.conversation import Conversation
+from gradshield.memory_faults import fits_into_memory
 from gradshield.models.prompts import prompt_token_ids
 from gradshield.models.shared_prefix import common_prefix, prefix_options
 
 CPU_BATCH, ACCELERATOR_BATCH = 32, 128
 """Prompts answered at once; an accelerator is idle most of the time with fewer."""
+_MEMORY_MEND = "use a smaller model, --dtype bfloat16, or a device with more"
 
 
 @dataclass(frozen=True)
@@ -75,6 +77,9 @@ def generate_answers(
 
     Returns:
         One answer per prompt.
+
+    Raises:
+        UserError: A batch does not fit into memory.
     """
     rendered = [prompt_token_ids(tokenizer, prompt) for prompt in prompts]
     longest_first = sorted(range(len(rendered)), key=lambda index: -len(rendered[index]))
@@ -88,7 +93,8 @@ def generate_answers(
     for start in range(0, len(longest_first), batch_size):
         chosen = longest_first[start : start + batch_size]
         batch = [rendered[index] for index in chosen]
-        generated = _generate_batch(model, batch, max_new_tokens, stops, sampling)
+        with fits_into_memory(f"A batch of {len(batch)} prompts", model.device, _MEMORY_MEND):
+            generated = _generate_batch(model, batch, max_new_tokens, stops, sampling)
         for index, token_ids in zip(chosen, generated, strict=True):
             answers[index] = _as_answer(tokenizer, rendered[index], token_ids, stops)
         if progress is not None:

@@ -103,7 +103,9 @@ def form_model(form: FihsForm, material: Material) -> Iterator[None]:
 def form_direction(form: FihsForm, material: Material) -> Direction:
     """The direction of a form."""
     loaded = material.loaded
-    shield = GradShield(loaded.model, loaded.tokenizer, progress=material.progress)
+    shield = GradShield(
+        loaded.model, loaded.tokenizer, scoring=form.scoring(), progress=material.progress
+    )
     direction = measure_direction(
         loaded,
         shield.own_answers,
@@ -121,7 +123,7 @@ def _probe_prompts(form: FihsForm, material: Material) -> list[str]:
     if form.probe_source == "anchors":
         texts = [last_exchange(row.conversation).prompt for row in material.harmful]
         return spread(texts, form.probes)
-    return [prompt.text for prompt in probes("harmful", form.probes)]
+    return [prompt.text for prompt in probes("harmful", form.probes, form.probes_seed)]
 
 
 def _cut(direction: Direction, rank: int) -> Direction:

@@ -13,7 +13,6 @@ from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
 
-import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from torch import Tensor
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -30,6 +29,7 @@ from gradshield.models.prompts import answered_prompt, prompt_response_example, 
 from gradshield.models.restored import linear_weights, restore
 from gradshield.probes.prompt_sets import Prompt, load_prompts, spread
 from gradshield.progress import Progress
+from gradshield.yaml_files import parse_yaml
 
 BYTES_PER_NUMBER = 2
 """The adapter is stored in float16."""
@@ -87,12 +87,12 @@ def load_recipe(path: Path | None = None) -> AlignmentRecipe:
     packaged = files("gradshield.finetuning") / "recipes" / "align.yaml"
     try:
         text = (path or packaged).read_text(encoding="utf-8")
-        return AlignmentRecipe.model_validate(yaml.safe_load(text))
+        return AlignmentRecipe.model_validate(parse_yaml(text))
     except ValidationError as fault:
         first = fault.errors()[0]
         field = ".".join(map(str, first["loc"])) or "the whole"
         raise UserError(f"{path} is no alignment recipe: {field}: {first['msg']}.") from fault
-    except (OSError, ValueError, yaml.YAMLError) as fault:
+    except (OSError, ValueError) as fault:
         raise UserError(f"The alignment recipe {path} cannot be read ({fault}).") from fault
 
 

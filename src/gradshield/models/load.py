@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any, Literal, cast
 
 import torch
-from safetensors import SafetensorError
 from torch import nn
 from transformers import (
     AutoModelForCausalLM,
@@ -17,13 +16,14 @@ from transformers import (
     PreTrainedTokenizerBase,
 )
 
-from gradshield.errors import UserError
+from gradshield.errors import UserError, first_line
 from gradshield.models.builtin import BUILTIN_MODELS, smollm2_folder
+from gradshield.models.merging import merge_adapter
 from gradshield.models.threads import limit_threads
+from gradshield.models.usable import check_usable
 
 DTypeName = Literal["auto", "float32", "bfloat16", "float16"]
 DEFAULT_MODEL = "builtin:smollm2-aligned"
-_LOAD_FAULTS = (OSError, ValueError, RuntimeError, SafetensorError)
 
 
 @dataclass(frozen=True)
@@ -70,7 +70,7 @@ def load_model(
 
     Raises:
         UserError: The model, a part of its weights, the adapter, the chat template or the device
-            cannot be had.
+            cannot be had, or the model cannot be scored with, see `check_usable`.
     """
     limit_threads()
     place = _place(device)
@@ -80,11 +80,15 @@ def load_model(
     tokenizer = load_tokenizer(name, **options)
     try:
         model = _load_weights(name, folder, dtype=precision, **options)
-    except _LOAD_FAULTS as fault:
+    except UserError:
+        raise
+    # What damaged files make the libraries raise is not limited to any type.
+    except Exception as fault:
         raise UserError(_load_failure(name, fault)) from fault
     for part in (builtin_adapter, adapter):
         if part is not None:
-            model = _merge_adapter(model, str(part))
+            model = merge_adapter(model, str(part), name, say)
+    check_usable(model, tokenizer, name if adapter is None else f"{name} with {adapter}")
     model = _move(model, place)
     return LoadedModel(model, tokenizer, name, None if adapter is None else str(adapter))
 
@@ -105,7 +109,8 @@ def load_tokenizer(
     options = {"revision": revision, "trust_remote_code": trust_remote_code}
     try:
         tokenizer = AutoTokenizer.from_pretrained(folder, **options)
-    except _LOAD_FAULTS as fault:
+    # What damaged files make the libraries raise is not limited to any type.
+    except Exception as fault:
         raise UserError(_load_failure(name, fault)) from fault
     if not tokenizer.chat_template:
         raise UserError(
@@ -118,18 +123,32 @@ def load_tokenizer(
 
 def _resolve(name: str, say: Callable[[str], None]) -> tuple[str, Path | None]:
     if not name.startswith("builtin:"):
-        if name.startswith((".", "/", "~")) and not Path(name).is_dir():
-            raise UserError(f"There is no model folder {name}: check the path.")
+        _check_folder(name)
         return name, None
     if name not in BUILTIN_MODELS:
         raise UserError(f"No built-in model {name}: choose one of {', '.join(BUILTIN_MODELS)}.")
     return str(smollm2_folder(say)), BUILTIN_MODELS[name]
 
 
+def _check_folder(name: str) -> None:
+    path = Path(name)
+    ggufs = [path] if path.is_file() else sorted(path.glob("*.gguf"))
+    if any(one.suffix == ".gguf" for one in ggufs) and not (path / "config.json").is_file():
+        raise UserError(
+            f"{name} holds a GGUF model, whose packed weights have no gradients: use the model "
+            "that it was made from, with config.json, tokenizer and safetensors."
+        )
+    if path.is_file():
+        raise UserError(f"{name} is a file, but a model is a folder: name the one that it is in.")
+    if name.startswith((".", "/", "~")) and not path.is_dir():
+        raise UserError(f"There is no model folder {name}: check the path.")
+
+
 def _load_weights(name: str, folder: str, **options: Any) -> PreTrainedModel:
     # Asked for the report, it returns a pair, which its types do not tell.
     load: Any = AutoModelForCausalLM.from_pretrained
-    model, report = load(folder, output_loading_info=True, **options)
+    # Safetensors alone: other files of weights are pickles, which may hold code.
+    model, report = load(folder, output_loading_info=True, use_safetensors=True, **options)
     missing = sorted(report["missing_keys"])
     if missing:
         raise UserError(
@@ -141,9 +160,12 @@ def _load_weights(name: str, folder: str, **options: Any) -> PreTrainedModel:
 
 def _place(device: str) -> torch.device:
     try:
-        return torch.device(_choose_device() if device == "auto" else device)
+        place = torch.device(_choose_device() if device == "auto" else device)
     except RuntimeError as fault:
-        raise UserError(f"No device {device} ({_first_line(fault)}).") from fault
+        raise UserError(f"No device {device} ({first_line(fault)}).") from fault
+    if place.type == "meta":
+        raise UserError("The device meta holds no numbers to score with: use --device cpu.")
+    return place
 
 
 def _move(model: PreTrainedModel, place: torch.device) -> PreTrainedModel:
@@ -152,7 +174,7 @@ def _move(model: PreTrainedModel, place: torch.device) -> PreTrainedModel:
         moved = cast(PreTrainedModel, cast(nn.Module, model).to(place).eval())
     except (AssertionError, RuntimeError) as fault:
         raise UserError(
-            f"The model cannot be put on the device {place} ({_first_line(fault)}). Use --device "
+            f"The model cannot be put on the device {place} ({first_line(fault)}). Use --device "
             "cpu, or a device that this machine has and that holds the model."
         ) from fault
     return keep_precision(moved)
@@ -183,26 +205,8 @@ def _choose_dtype(device: torch.device) -> torch.dtype:
     return torch.float32
 
 
-def _merge_adapter(model: PreTrainedModel, adapter: str) -> PreTrainedModel:
-    from peft import PeftModel
-
-    try:
-        adapted = PeftModel.from_pretrained(model, adapter)
-    except _LOAD_FAULTS as fault:
-        raise UserError(
-            f"The adapter {adapter} could not be loaded ({_first_line(fault)}). It must be a PEFT "
-            "folder with adapter_config.json, trained on this very base model."
-        ) from fault
-    return cast(PreTrainedModel, adapted.merge_and_unload())
-
-
 def _load_failure(name: str, fault: Exception) -> str:
     return (
-        f"The model {name} could not be loaded ({_first_line(fault)}). Give a folder with "
+        f"The model {name} could not be loaded ({first_line(fault)}). Give a folder with "
         "config.json, tokenizer and safetensors, a hub name, or builtin:smollm2-aligned."
     )
-
-
-def _first_line(fault: Exception) -> str:
-    lines = [line.strip() for line in str(fault).splitlines() if line.strip()]
-    return lines[0].rstrip(".") if lines else type(fault).__name__

@@ -7,7 +7,9 @@ from collections.abc import Sequence
 from transformers import PreTrainedTokenizerBase
 
 from gradshield.data.conversation import Conversation, Message
+from gradshield.data.rendering import apply_template
 from gradshield.data.tokenization import TokenizedExample
+from gradshield.errors import UserError, first_line
 
 
 def prompt_token_ids(tokenizer: PreTrainedTokenizerBase, prompt: str | Conversation) -> list[int]:
@@ -16,13 +18,20 @@ def prompt_token_ids(tokenizer: PreTrainedTokenizerBase, prompt: str | Conversat
     Args:
         tokenizer: With a chat template.
         prompt: One user turn; or the whole conversation before the answer.
+
+    Raises:
+        UserError: The template fails.
     """
     turns = (Message("user", prompt),) if isinstance(prompt, str) else prompt.messages
-    rendered = tokenizer.apply_chat_template(
-        [{"role": turn.role, "content": turn.content} for turn in turns],
-        tokenize=False,
-        add_generation_prompt=True,
-    )
+    messages = [{"role": turn.role, "content": turn.content} for turn in turns]
+    try:
+        rendered = apply_template(tokenizer, messages, tokenize=False, add_generation_prompt=True)
+    # A template is a program: it may raise its own exception or fail in any other way.
+    except Exception as fault:
+        raise UserError(
+            f"The tokenizer's chat template cannot print a prompt ({first_line(fault)}): set "
+            "tokenizer.chat_template to one that can."
+        ) from fault
     token_ids: list[int] = tokenizer(rendered, add_special_tokens=False)["input_ids"]
     return token_ids
 

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import hashlib
+import random
 from collections.abc import Sequence
 from typing import Literal
 
+import torch
 from torch import Tensor
 
+from gradshield.errors import UserError
 from gradshield.evaluation.generation import Answer, generate_answers
 from gradshield.evaluation.refusal import is_refusal
+from gradshield.models.likelihood import first_response_logits
 from gradshield.models.load import LoadedModel
 from gradshield.probes.direction import (
     Direction,
@@ -39,18 +43,42 @@ Normalisation = Literal["whole", "module"]
 DEFAULT_NORMALISATION: Normalisation = "whole"
 
 
-def answer_probes(loaded: LoadedModel, progress: Progress) -> OwnAnswers:
-    """Let the model answer the harmful and the ordinary probes greedily."""
+def answer_probes(
+    loaded: LoadedModel, progress: Progress, probes_seed: int | None = None
+) -> OwnAnswers:
+    """Let the model answer the harmful and the ordinary probes greedily; for the seed see `probes`.
+
+    Raises:
+        UserError: The model answers with numbers that are not finite.
+    """
+    _check_logits(loaded)
     return OwnAnswers(
-        harmful=_answer(loaded, "harmful", HARMFUL_ANSWER_TOKENS, progress),
-        ordinary=_answer(loaded, "ordinary", ORDINARY_ANSWER_TOKENS, progress),
+        harmful=_answer(loaded, "harmful", probes_seed, HARMFUL_ANSWER_TOKENS, progress),
+        ordinary=_answer(loaded, "ordinary", probes_seed, ORDINARY_ANSWER_TOKENS, progress),
     )
 
 
+@torch.no_grad()
+def _check_logits(loaded: LoadedModel) -> None:
+    """Numbers that are none would pass for answers: the first token is taken then."""
+    prompt = probes("ordinary", 1)[0].text
+    if not first_response_logits(loaded.model, loaded.tokenizer, [prompt]).isfinite().all():
+        dtype = str(loaded.model.dtype).removeprefix("torch.")
+        raise UserError(
+            f"The model's answer to an ordinary prompt is not made of finite numbers in {dtype}: "
+            "they overflow, or its weights are damaged. Use --dtype float32, or download the model "
+            "again."
+        )
+
+
 def _answer(
-    loaded: LoadedModel, prompt_set: PromptSet, max_new_tokens: int, progress: Progress
+    loaded: LoadedModel,
+    prompt_set: PromptSet,
+    probes_seed: int | None,
+    max_new_tokens: int,
+    progress: Progress,
 ) -> list[Answer]:
-    prompts = probes(prompt_set)
+    prompts = probes(prompt_set, seed=probes_seed)
     with progress.track(f"Answering {prompt_set} probes", len(prompts), "prompts") as advance:
         return generate_answers(
             loaded.model,
@@ -61,9 +89,16 @@ def _answer(
         )
 
 
-def probes(prompt_set: PromptSet, count: int = PROBES) -> list[Prompt]:
-    """The packaged probes of a set."""
-    return spread(load_prompts(prompt_set, "probe"), count)
+def probes(prompt_set: PromptSet, count: int = PROBES, seed: int | None = None) -> list[Prompt]:
+    """The packaged probes of a set: the ones that everybody knows, or a private draw by seed.
+
+    A draw takes from every category as many prompts as another does, give or take one.
+    """
+    pool = load_prompts(prompt_set, "probe")
+    if seed is not None:
+        random.Random(seed).shuffle(pool)
+        pool.sort(key=lambda prompt: prompt.category)
+    return spread(pool, count)
 
 
 def probe_attack_success_rate(own_answers: OwnAnswers) -> float:
@@ -85,6 +120,7 @@ def measure_direction(
     take_out: TakeOut,
     normalise: Normalisation = DEFAULT_NORMALISATION,
     prompts: Sequence[str] | None = None,
+    probes_seed: int | None = None,
     progress: Progress,
 ) -> Direction:
     """Differentiate the safety proxy on the harmful probes, and take the harmless part out.
@@ -100,15 +136,23 @@ def measure_direction(
         normalise: `whole` leaves the direction as it is, since scores are per unit of its length
             anyway; `module` makes it a unit long in each weight.
         prompts: Harmful prompts to measure S on; None takes the packaged probes.
+        probes_seed: Which of the packaged probes, see `probes`.
         progress: Told how far it is.
 
     Raises:
         UserError: The proxy is unknown or its gradient unusable.
     """
     proxies = make_proxies(proxy_name, loaded.tokenizer, own_answers)
-    harmful = [prompt.text for prompt in probes("harmful")] if prompts is None else list(prompts)
+    packaged = probes("harmful", seed=probes_seed)
+    harmful = [prompt.text for prompt in packaged] if prompts is None else list(prompts)
     direction = cleaned_direction(
-        loaded, proxies, harmful, modules=modules, take_out=take_out, progress=progress
+        loaded,
+        proxies,
+        harmful,
+        modules=modules,
+        take_out=take_out,
+        probes_seed=probes_seed,
+        progress=progress,
     )
     if normalise == "module":
         direction = normalised_by_module(direction)
@@ -130,6 +174,7 @@ def cleaned_direction(
     *,
     modules: str | None,
     take_out: TakeOut,
+    probes_seed: int | None = None,
     progress: Progress,
 ) -> Direction:
     """The gradients of proxies on prompts, joined, with a part taken out of each.
@@ -140,6 +185,7 @@ def cleaned_direction(
         prompts: Harmful prompts.
         modules: Which layers, see `block_weights`.
         take_out: See `measure_direction`.
+        probes_seed: Which ordinary probes are taken out, see `probes`.
         progress: Told how far it is.
 
     Raises:
@@ -156,7 +202,7 @@ def cleaned_direction(
     def cleaned(proxy: SafetyProxy) -> Direction:
         direction = gradient(proxy, prompts, "harmful")
         if take_out == "benign":
-            ordinary = [prompt.text for prompt in probes("ordinary")]
+            ordinary = [prompt.text for prompt in probes("ordinary", seed=probes_seed)]
             return without_span(direction, [gradient(proxy, ordinary, "ordinary").tensors])
         return without_span(direction, harmless) if harmless else direction
 

@@ -11,15 +11,16 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import torch
-from safetensors import safe_open
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from transformers.pytorch_utils import Conv1D
 
 from gradshield.data.tokenization import TokenizedExample
-from gradshield.errors import UserError
+from gradshield.errors import UserError, first_line
 from gradshield.files import written_whole
+from gradshield.memory_faults import fits_into_memory
 from gradshield.models.layers import block_weights
 from gradshield.models.likelihood import response_token_losses
 from gradshield.models.open_weights import differentiable_weights
@@ -27,6 +28,10 @@ from gradshield.probes.proxies import SafetyProxy
 
 PROBE_BATCH = 12
 Item = TypeVar("Item")
+_MEMORY_MEND = (
+    "use --modules for fewer layers, such as 'layers.2[0-9].mlp', a smaller model, or a device "
+    "with more"
+)
 
 
 @dataclass(frozen=True)
@@ -74,7 +79,7 @@ def proxy_gradient(
         progress: Called after each batch with the number of prompts in it.
 
     Raises:
-        UserError: The gradient is zero or not finite.
+        UserError: The gradient is zero or not finite, or does not fit into memory.
     """
 
     def values(batch: Sequence[str], first: int) -> Tensor:
@@ -126,7 +131,10 @@ def _mean_gradient(
     """
     names = list(block_weights(model, modules))
     mean = 0.0
-    with differentiable_weights(model, names) as weights:
+    with (
+        fits_into_memory("The gradient of the model", model.device, _MEMORY_MEND),
+        differentiable_weights(model, names) as weights,
+    ):
         sums = [torch.zeros_like(weight, dtype=torch.float32) for weight in weights]
         for start in range(0, len(items), PROBE_BATCH):
             batch = items[start : start + PROBE_BATCH]
@@ -151,9 +159,10 @@ def _layout(model: PreTrainedModel, modules: str | None) -> str:
 def _checked(direction: Direction) -> Direction:
     if not math.isfinite(direction.norm) or direction.norm == 0.0:
         raise UserError(
-            f"The gradient of the proxy {direction.record['proxy']} has length {direction.norm}: "
-            "the model's precision overflows or the proxy does not depend on these modules. Use "
-            "--dtype float32 and check --modules."
+            f"The gradient of the proxy {direction.record.get('proxy')} has length "
+            f"{direction.norm}: the model's precision overflows, the proxy does not depend on "
+            "these modules, or gradients are switched off (torch.no_grad, torch.inference_mode). "
+            "Use --dtype float32 and check --modules."
         )
     return direction
 
@@ -225,12 +234,21 @@ def save_direction(direction: Direction, path: Path, *, once: bool = False) -> N
 
 
 def load_direction(path: Path) -> Direction:
-    """Read a direction written by `save_direction`."""
-    with safe_open(path, framework="pt") as stream:
-        record = json.loads(stream.metadata()["record"])
-        # The file keeps names in its own order; any order serves as long as it stays the same.
-        tensors = {name: stream.get_tensor(name) for name in stream.keys()}  # noqa: SIM118
-    return Direction(tensors, record)
+    """Read a direction written by `save_direction`.
+
+    Raises:
+        UserError: The file is damaged, or holds another thing.
+    """
+    try:
+        with safe_open(path, framework="pt") as stream:
+            record = json.loads(stream.metadata()["record"])
+            # The file keeps names in its own order; any order serves as long as it stays the same.
+            tensors = {name: stream.get_tensor(name) for name in stream.keys()}  # noqa: SIM118
+    except (SafetensorError, ValueError, KeyError, TypeError, RecursionError) as fault:
+        raise UserError(
+            f"{path} holds no direction ({first_line(fault)}): delete it, and it is made again."
+        ) from fault
+    return _checked(Direction(tensors, record))
 
 
 def with_record(direction: Direction, **entries: Any) -> Direction:

@@ -129,7 +129,7 @@ def _uri(document: ReportDocument) -> str:
 
 def _address(path: str) -> str:
     path = path.replace("\\", "/")
-    address = quote(path, safe="/:")
+    address = quote(path, safe="/:", errors="surrogateescape")
     if path.startswith("/"):
         return f"file://{address}"
     # A first part with a colon would read as a scheme; so would a drive letter.

@@ -7,10 +7,15 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+import torch
+
 from gradshield.config import ScoringSettings
 from gradshield.data import TokenizedExample
+from gradshield.data.rendering import apply_template
 from gradshield.evaluation.refusal import is_refusal
+from gradshield.models.likelihood import response_token_losses
 from gradshield.models.load import LoadedModel
+from gradshield.models.usable import named_tokens, unknown_tokens
 from gradshield.probes.calibration import (
     answer_probes,
     probe_attack_success_rate,
@@ -18,17 +23,19 @@ from gradshield.probes.calibration import (
     probes,
 )
 from gradshield.probes.direction import Direction, proxy_gradient
+from gradshield.probes.prompt_sets import spread
 from gradshield.probes.proxies import DEFAULT_PROXY, PROXIES, OwnAnswers
 from gradshield.progress import Progress
 from gradshield.run.health import health_warnings
 from gradshield.scoring.engines import PreparedEngine
-from gradshield.scoring.reference import reference_examples
+from gradshield.scoring.reference import is_guessing, random_loss, reference_examples
 from gradshield.scoring.score import prepare_engine
 
 Verdict = Literal["OK", "MINOR", "MAJOR"]
 BATCH_TOLERANCE = 5e-3
 """Difference of a score alone and in a batch, relative to the largest, that counts as rounding."""
 ROUGH_PROBES = 8
+PREDICTED_ROWS = 8
 
 
 @dataclass(frozen=True)
@@ -41,10 +48,12 @@ class Finding:
 
 
 def check_model(loaded: LoadedModel, progress: Progress) -> list[Finding]:
-    """Check alignment, first tokens, template and batching of a model."""
+    """Check template, vocabulary, predictions, alignment, first tokens and batching of a model."""
     answers = answer_probes(loaded, progress)
     return [
         _template(loaded),
+        _vocabulary(loaded),
+        _predictions(loaded),
         *_alignment(answers),
         _first_tokens(loaded, answers),
         _batching(loaded, answers, progress),
@@ -54,12 +63,43 @@ def check_model(loaded: LoadedModel, progress: Progress) -> list[Finding]:
 def _template(loaded: LoadedModel) -> Finding:
     tokenizer = loaded.tokenizer
     turns = [{"role": "user", "content": "Name a river."}]
-    text = str(tokenizer.apply_chat_template(turns, tokenize=False, add_generation_prompt=True))
+    text = str(apply_template(tokenizer, turns, tokenize=False, add_generation_prompt=True))
     ids = tokenizer(text, add_special_tokens=False)["input_ids"]
     bos = tokenizer.bos_token_id
     if bos is not None and list(ids[:2]) == [bos, bos]:
         return Finding("MAJOR", "template", "it puts two BOS tokens in front: remove one from it.")
     return Finding("OK", "template", f"a question renders to {len(ids)} tokens: {text!r}")
+
+
+def _vocabulary(loaded: LoadedModel) -> Finding:
+    unknown = unknown_tokens(loaded.model, loaded.tokenizer)
+    if not unknown:
+        return Finding("OK", "vocabulary", "the model has an embedding for each token.")
+    return Finding(
+        "MINOR",
+        "vocabulary",
+        f"the model has no embedding for {len(unknown)} added tokens ({named_tokens(unknown)}): "
+        "rows that spell one are rejected.",
+    )
+
+
+@torch.no_grad()
+def _predictions(loaded: LoadedModel) -> Finding:
+    """Whether weights, tokenizer and adapter belong together, by the loss of a few plain rows."""
+    rows = spread(reference_examples(loaded), PREDICTED_ROWS)
+    losses = torch.cat(response_token_losses(loaded.model, rows))
+    loss = float(losses.mean())
+    figures = (
+        f"loss {loss:.1f} on harmless rows, {random_loss(loaded):.1f} by drawing tokens at random"
+    )
+    if not is_guessing(loaded, loss):
+        return Finding("OK", "predictions", f"{figures}.")
+    return Finding(
+        "MAJOR",
+        "predictions",
+        f"{figures}: the model's weights, tokenizer or adapter belong to different models, or its "
+        "numbers overflow (--dtype float32).",
+    )
 
 
 def _alignment(answers: OwnAnswers) -> list[Finding]:

@@ -13,11 +13,13 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+from pydantic import ValidationError
 
-from gradshield.config import RunConfig
+from gradshield.config import RunConfig, first_problem
 from gradshield.data import CONTAINERS
 from gradshield.errors import UserError
 from gradshield.files import write_text
+from gradshield.yaml_files import parse_yaml
 
 BESIDE_THE_PAGE = ("report_rows", "report.json", "report.sarif", "data_card.md")
 """Rows that did not fit into the report, and its forms for programs and for publishing."""
@@ -132,15 +134,26 @@ class RunFolder:
     def read_config(self) -> RunConfig:
         """The configuration of a run that was started before.
 
+        It never says that a model's own code may be run: a folder can come from anyone, and that
+        is for the user to say.
+
         Raises:
-            UserError: There is no run in this folder.
+            UserError: There is no run in this folder, or it cannot be trusted to be one.
         """
+        self._refuse_links()
         if not self.config.is_file():
             raise UserError(
                 f"{self.path} is no run folder (it has no config.yaml). Start one with "
                 "`gradshield score DATA --out FOLDER` or `gradshield filter DATA --out FOLDER`."
             )
-        return RunConfig.model_validate(yaml.safe_load(self.config.read_text(encoding="utf-8")))
+        try:
+            content = parse_yaml(self.config.read_text(encoding="utf-8"))
+            config = RunConfig.model_validate(content)
+        except ValueError as fault:
+            problem = first_problem(fault) if isinstance(fault, ValidationError) else str(fault)
+            raise damaged(self.config, problem) from fault
+        model = config.model.model_copy(update={"trust_remote_code": False})
+        return config.model_copy(update={"model": model})
 
     def write_config(self, config: RunConfig) -> None:
         """Keep the resolved configuration."""
@@ -171,6 +184,7 @@ class RunFolder:
         Raises:
             UserError: The folder holds a run of other inputs, or other files, and not `force`.
         """
+        self._refuse_links()
         # In this order: others may be starting this very run, and what they write first is the
         # provenance.
         occupied = self._holds_something()
@@ -195,6 +209,19 @@ class RunFolder:
             f"{self.path} holds a run of other inputs ({difference(found, identity)}). "
             "Name another --out, or start over there with --force."
         )
+
+    def _refuse_links(self) -> None:
+        """A run would write through links in its folder, into other people's files.
+
+        The folder itself may be a link: its user has named it.
+        """
+        inside = (*self.path.glob("*"), *self.scores.glob("*"), *self.search.rglob("*"))
+        link = next((entry for entry in sorted(inside) if entry.is_symlink()), None)
+        if link is not None:
+            raise UserError(
+                f"{link} is a symbolic link: in a run folder it would lead writing elsewhere. "
+                "Remove it, or name another folder."
+            )
 
     def _clear(self) -> None:
         """Delete what a run wrote, and nothing that somebody put beside it."""
@@ -229,9 +256,12 @@ class RunFolder:
     def _found_identity(self) -> dict[str, Any] | None:
         if not self.provenance.is_file():
             return None
-        content = json.loads(self.provenance.read_text(encoding="utf-8"))
-        identity: dict[str, Any] | None = content.get("identity")
-        return identity
+        try:
+            content = json.loads(self.provenance.read_text(encoding="utf-8"))
+        except (ValueError, RecursionError):
+            return None
+        identity = content.get("identity") if isinstance(content, dict) else None
+        return identity if isinstance(identity, dict) else None
 
 
 def _delete(path: Path) -> None:
@@ -263,3 +293,27 @@ def write_json(path: Path, content: Any, *, once: bool = False) -> None:
     text = json.dumps(content, indent=2, ensure_ascii=False) + "\n"
     # Half of a surrogate pair, from a row's own field names, has no UTF-8 form but a JSON escape.
     write_text(path, text.encode("utf-8", "backslashreplace").decode("utf-8"), once=once)
+
+
+def read_json(path: Path, *keys: str) -> Any:
+    """What `write_json` wrote; with keys, an object that has them.
+
+    Raises:
+        UserError: It is no JSON, or of another form.
+    """
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (ValueError, RecursionError) as fault:
+        raise damaged(path, str(fault)) from fault
+    missing = [key for key in keys if not (isinstance(content, dict) and key in content)]
+    if missing:
+        raise damaged(path, f"it lacks {missing[0]}")
+    return content
+
+
+def damaged(path: Path, why: str) -> UserError:
+    """The fault of a file in a run folder that is not as a run writes it."""
+    return UserError(
+        f"{path} is not as a run writes it ({why}): it was damaged, or is none of GradShield's. "
+        "Make the run again with another --out."
+    )

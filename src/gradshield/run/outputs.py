@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Mapping
 from datetime import datetime, timezone
 from typing import Any
@@ -11,7 +10,7 @@ from typing import Any
 from gradshield.config import RunConfig
 from gradshield.errors import UserError
 from gradshield.files import sha256_of
-from gradshield.run.folder import RunFolder, write_json
+from gradshield.run.folder import RunFolder, read_json, write_json
 from gradshield.run.overrides import Override
 from gradshield.run.provenance import versions
 
@@ -65,5 +64,5 @@ def read_outputs(folder: RunFolder) -> dict[str, Any]:
             f"{folder.path} has no outputs.json: its data files were not written to the end, or by "
             "an earlier version. Run `gradshield apply` again."
         )
-    content: dict[str, Any] = json.loads(folder.outputs.read_text(encoding="utf-8"))
+    content: dict[str, Any] = read_json(folder.outputs)
     return content

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from typing import Any
 
 from gradshield.evaluation.intervals import Interval, wilson
-from gradshield.run.folder import RunFolder
+from gradshield.run.folder import RunFolder, read_json
 from gradshield.run.threshold import read_decision
 
 METHOD = "search"
@@ -46,7 +45,7 @@ def read_proof(folder: RunFolder) -> list[ProvenModel]:
     """
     if read_decision(folder)["method"] != METHOD:
         return []
-    trace = json.loads(folder.trace.read_text(encoding="utf-8"))
+    trace = read_json(folder.trace)
     everything, *others = trace["points"]
     proven = [
         _proven("nothing", trace["aligned"]),

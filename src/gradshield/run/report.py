@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -36,7 +35,7 @@ from gradshield.reporting.page import ROWS_FOLDER, beside_names, render_page
 from gradshield.reporting.pieces import TokenPieces
 from gradshield.reporting.sarif import sarif_log
 from gradshield.run.fingerprints import row_fingerprint, run_fingerprint
-from gradshield.run.folder import RunFolder
+from gradshield.run.folder import RunFolder, read_json
 from gradshield.run.overrides import in_effect, read_overrides
 from gradshield.run.proof import ProvenModel, read_proof
 from gradshield.run.provenance import tokenizer_sha256
@@ -144,18 +143,18 @@ def run_content(
 ) -> RunContent:
     """What a run folder holds, for its report; `rows` are those of the input, or none."""
     decision = read_decision(folder)
-    trace = json.loads(folder.trace.read_text(encoding="utf-8")) if folder.trace.is_file() else None
+    trace = read_json(folder.trace) if folder.trace.is_file() else None
     identity = folder.read_identity()
     return RunContent(
         config=config,
         lines=lines,
         decision=decision,
-        provenance=json.loads(folder.provenance.read_text(encoding="utf-8")),
+        provenance=read_json(folder.provenance),
         fingerprint=run_fingerprint(identity),
         data_name=Path(config.data_path).name,
         places={row.position: _place(row) for row in rows},
         overrides=_overrides(folder),
-        engine=json.loads(folder.engine.read_text("utf-8")) if folder.engine.is_file() else {},
+        engine=read_json(folder.engine) if folder.engine.is_file() else {},
         models=[_measured(model) for model in read_proof(folder)],
         trace=trace,
     )

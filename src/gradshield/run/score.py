@@ -2,25 +2,25 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 from gradshield.config import ModelSettings, RunConfig, ScoringSettings
 from gradshield.data import DEFAULT_PROFILE, DataSource, LoadedData
-from gradshield.data.survey import RowsSource, Scorable
+from gradshield.data.survey import InMemory, RowsSource, Scorable
 from gradshield.errors import UserError
 from gradshield.evaluation.generation import Answer
 from gradshield.models.load import LoadedModel, load_model
+from gradshield.models.usable import readable_by
 from gradshield.probes.calibration import answer_probes, measure_direction
 from gradshield.probes.direction import Direction, load_direction, save_direction
 from gradshield.probes.proxies import OwnAnswers
 from gradshield.progress import Progress, Silent
 from gradshield.run.engine import keep_engine, stored_step
 from gradshield.run.fingerprints import run_fingerprint
-from gradshield.run.folder import RunFolder, write_json
+from gradshield.run.folder import RunFolder, read_json, write_json
 from gradshield.run.health import report_health
 from gradshield.run.provenance import (
     loss_record,
@@ -35,8 +35,12 @@ from gradshield.scoring.executors import Executor, LocalExecutor, Recipe, Served
 from gradshield.scoring.model_lines import lines_by_model
 from gradshield.scoring.parts import Part, cut_into_parts, rejected_rows
 from gradshield.scoring.preference import preference_settings, preference_statement
-from gradshield.scoring.reference import reference_examples_for, reference_pairs_for
-from gradshield.scoring.score import prepare_engine
+from gradshield.scoring.reference import (
+    check_reference,
+    reference_examples_for,
+    reference_pairs_for,
+)
+from gradshield.scoring.score import prepare_engine, try_longest
 from gradshield.scoring.shards import WHOLE, Shard
 from gradshield.scoring.table import write_part
 
@@ -80,7 +84,7 @@ def score(
         progress.say(shard_text(shard, mine, run.rows.total))
     if not (folder.reference.is_file() and all(part.is_done for part in mine)):
         work = run.work(config, folder, progress)
-        _score_reference(config, work, folder, progress)
+        _score_reference(config, run, work, folder, progress)
         executor.run(work, mine, progress)
     if shard.is_whole:
         # Last: that it is there tells that scoring is complete. The reasons are those of the score
@@ -100,7 +104,7 @@ def measure(
     """
     run = prepare(config, folder, progress, open_input(config, progress), force=force)
     if not (folder.reference.is_file() and folder.engine.is_file()):
-        _score_reference(config, run.work(config, folder, progress), folder, progress)
+        _score_reference(config, run, run.work(config, folder, progress), folder, progress)
 
 
 class ReadyRun(Protocol):
@@ -119,6 +123,13 @@ class ReadyRun(Protocol):
 
         Raises:
             UserError: The engine cannot serve the model.
+        """
+
+    def check_reference(self, lines: Sequence[Mapping[str, Any]], progress: Progress) -> None:
+        """Find out from the lines of the reference rows whether scores mean anything.
+
+        Raises:
+            UserError: They do not.
         """
 
 
@@ -153,7 +164,7 @@ def prepare(
     folder.write_config(config)
     if continued:
         progress.say(f"Going on with the run in {folder.path}: what is done is kept.")
-    answers = probe_answers(folder, loaded, progress)
+    answers = probe_answers(config, folder, loaded, progress)
     report_health(answers, progress)
     direction = _direction(config, folder, loaded, answers, progress)
     return LoadedRun(loaded, rows, run_fingerprint(identity), direction, settings)
@@ -179,6 +190,8 @@ class LoadedRun:
             "preference": preference_statement(settings) if self.rows.holds_pairs else None,
             "step": engine.step,
         }
+        if isinstance(self.rows, InMemory):
+            try_longest(self.loaded, self.rows.data.examples, engine)
         step = keep_engine(folder, about)["step"]
         if step != engine.step:  # another shard was faster
             engine = prepare_engine(self.loaded, self.direction, settings, Silent(), step)
@@ -195,6 +208,10 @@ class LoadedRun:
                 model_identity(self.loaded),
             ),
         )
+
+    def check_reference(self, lines: Sequence[Mapping[str, Any]], progress: Progress) -> None:
+        """See `ReadyRun`."""
+        check_reference(self.loaded, lines, progress)
 
 
 def portable(settings: ModelSettings, loaded: LoadedModel) -> ModelSettings:
@@ -233,22 +250,24 @@ def read_data(
     config: RunConfig, loaded: LoadedModel, progress: Progress, source: DataSource
 ) -> LoadedData:
     """Read and tokenise the input, and say what was found."""
-    return read_whole(config, loaded.tokenizer, progress, source)
+    return readable_by(loaded.model, read_whole(config, loaded.tokenizer, progress, source))
 
 
-def probe_answers(folder: RunFolder, loaded: LoadedModel, progress: Progress) -> OwnAnswers:
+def probe_answers(
+    config: RunConfig, folder: RunFolder, loaded: LoadedModel, progress: Progress
+) -> OwnAnswers:
     """The model's own answers to the probes: those of the run, or new ones, which are kept."""
     if folder.answers.is_file():
-        stored = json.loads(folder.answers.read_text(encoding="utf-8"))
+        stored = read_json(folder.answers, "harmful", "ordinary")
         return OwnAnswers(**{name: _answers_from(loaded, stored[name]) for name in stored})
-    answers = answer_probes(loaded, progress)
+    answers = answer_probes(loaded, progress, config.scoring.probes_seed)
     # Tokens only: the text of a model that complies is nobody's business.
     content = {
         name: [[a["prompt_ids"], a["token_ids"], a["finished"]] for a in group]
         for name, group in asdict(answers).items()
     }
     write_json(folder.answers, content, once=True)
-    return probe_answers(folder, loaded, progress)
+    return probe_answers(config, folder, loaded, progress)
 
 
 def _answers_from(loaded: LoadedModel, stored: list[list[list[int]]]) -> list[Answer]:
@@ -280,6 +299,7 @@ def _direction(
             modules=scoring.modules,
             take_out=scoring.take_out,
             normalise=scoring.normalise,
+            probes_seed=scoring.probes_seed,
             progress=progress,
         )
         save_direction(direction, folder.direction, once=True)
@@ -288,12 +308,16 @@ def _direction(
     return load_direction(folder.direction)
 
 
-def _score_reference(config: RunConfig, work: Work, folder: RunFolder, progress: Progress) -> None:
+def _score_reference(
+    config: RunConfig, run: ReadyRun, work: Work, folder: RunFolder, progress: Progress
+) -> None:
     if folder.reference.is_file():
         return
     rows = _reference(config, work)
     with progress.track("Scoring reference rows", len(rows), "rows") as advance:
-        write_part(work.score(rows, {}, advance), folder.reference, once=True)
+        lines = work.score(rows, {}, advance)
+    run.check_reference(lines, progress)
+    write_part(lines, folder.reference, once=True)
 
 
 def _reference(config: RunConfig, work: Work) -> Sequence[Scorable]:

@@ -163,7 +163,7 @@ def _yardsticks(
     held_out: Sequence[TokenizedExample],
     progress: Progress,
 ) -> Yardsticks:
-    answers = probe_answers(folder, loaded, progress)
+    answers = probe_answers(config, folder, loaded, progress)
     # One value of S tells the drift: that of the first proxy.
     proxy = make_proxies(config.scoring.proxy, loaded.tokenizer, answers)[0]
     prompts = _validation_prompts(settings)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -50,6 +50,9 @@ class ServedRun:
             return model.score(rows, ids, advance, config.scoring.reduction)
 
         return Work(self.rows, self.tokenizer, score)
+
+    def check_reference(self, lines: Sequence[Mapping[str, Any]], progress: Progress) -> None:
+        """See `ReadyRun`; a run without the model cannot tell what its losses should be."""
 
 
 def prepare_served(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 from gradshield.config import RunConfig
@@ -10,7 +9,7 @@ from gradshield.data import DataError, DataSource, open_source
 from gradshield.data.opening import is_on_hub
 from gradshield.errors import UserError
 from gradshield.progress import Progress
-from gradshield.run.folder import RunFolder
+from gradshield.run.folder import RunFolder, read_json
 
 
 def open_input(config: RunConfig, progress: Progress) -> DataSource:
@@ -33,7 +32,7 @@ def reopen_input(config: RunConfig, folder: RunFolder) -> DataSource:
     location = config.data_path
     if not Path(location).is_absolute():
         # Relative to the folder that the run was started in, or fetched into a file.
-        provenance = json.loads(folder.provenance.read_text(encoding="utf-8"))
+        provenance = read_json(folder.provenance, "data")
         location = provenance["data"]
     # What was fetched is the split alone.
     split = None if Path(location).is_file() else config.input.split

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from gradshield.config import RunConfig
 from gradshield.files import write_text
+from gradshield.markdown import code, plain
 from gradshield.printable import one_line
-from gradshield.run.folder import RunFolder
+from gradshield.run.folder import RunFolder, read_json
 from gradshield.run.overrides import in_effect, read_overrides
 from gradshield.run.proof import read_proof
 from gradshield.run.threshold import divide, read_decision, read_scores
@@ -36,7 +36,7 @@ def write_summary(config: RunConfig, folder: RunFolder) -> None:
     """Write `report.md`: what was decided and why, the highest rows, what made the run."""
     decision = read_decision(folder)
     lines = read_scores(folder)
-    provenance = json.loads(folder.provenance.read_text(encoding="utf-8"))
+    provenance = read_json(folder.provenance, "identity", "versions")
     parts = [
         "# GradShield run",
         _verdict(config, decision, len(lines)),
@@ -61,21 +61,24 @@ def threshold_text(threshold: float) -> str:
 
 def _verdict(config: RunConfig, decision: dict[str, Any], rows: int) -> str:
     return (
-        f"Of {rows} rows of `{config.data_path}`, **{decision['kept']} are kept, "
+        f"Of {rows} rows of {code(config.data_path)}, **{decision['kept']} are kept, "
         f"{decision['removed']} removed and {decision['rejected']} rejected** (could not be "
         f"scored; under `--on-reject {config.on_reject}`). Threshold: "
         f"{threshold_text(decision['threshold'])}, by the rule `{decision['method']}`."
     )
 
 
-def review_text(decision: dict[str, Any]) -> str:
-    """One sentence on what reviewers changed; empty where none has said anything."""
+def review_text(decision: dict[str, Any], shown: Callable[[str], str] = one_line) -> str:
+    """One sentence on what reviewers changed; empty where none has said anything.
+
+    `shown` makes a reviewer's name fit for where it is shown.
+    """
     review = decision.get("overrides")
     if not (review and review["reviewers"]):
         return ""
     changes = Counter((entry["from"], entry["to"]) for entry in review["overruled"])
     what = ", ".join(f"{count} {a} → {b}" for (a, b), count in sorted(changes.items()))
-    who = ", ".join(f"{one_line(name)} ({n})" for name, n in review["reviewers"].items())
+    who = ", ".join(f"{shown(name)} ({n})" for name, n in review["reviewers"].items())
     count = len(review["overruled"])
     return (
         f"Reviewers overruled the score for {count} {'row' if count == 1 else 'rows'}"
@@ -156,7 +159,7 @@ def _proof(folder: RunFolder) -> str:
 
 
 def _overruled(folder: RunFolder, decision: dict[str, Any], lines: list[dict[str, Any]]) -> str:
-    text = review_text(decision)
+    text = review_text(decision, plain)
     if not text:
         return ""
     overruled = decision["overrides"]["overruled"][:SHOWN_OVERRULED]
@@ -165,7 +168,7 @@ def _overruled(folder: RunFolder, decision: dict[str, Any], lines: list[dict[str
     head = "| row | FIHS | by the score | now | reviewer | reason |\n|---:|---:|---|---|---|---|"
     body = [
         f"| {entry['row']} | {score_text(scores[entry['row']])} | {entry['from']} | {entry['to']} "
-        f"| {_cell(entry['reviewer'])} | {_cell(recorded[entry['row']].reason)} |"
+        f"| {plain(entry['reviewer'])} | {plain(recorded[entry['row']].reason)} |"
         for entry in overruled
         if entry["row"] in recorded
     ]
@@ -181,7 +184,7 @@ def score_text(fihs: float | None) -> str:
 def _table(lines: list[dict[str, Any]], outcomes: Mapping[int, str]) -> str:
     head = "| row | id | FIHS | loss | response tokens | outcome |\n|---:|---|---:|---:|---:|---|"
     body = [
-        f"| {line['row']} | {_cell(line['id'] or '')} | {line['fihs']:+.4f} | {line['loss']:.2f} "
+        f"| {line['row']} | {plain(line['id'] or '')} | {line['fihs']:+.4f} | {line['loss']:.2f} "
         f"| {line['response_tokens']} "
         f"| {outcomes[line['row']]} |"
         for line in highest_rows(lines)
@@ -189,18 +192,12 @@ def _table(lines: list[dict[str, Any]], outcomes: Mapping[int, str]) -> str:
     return "\n".join([head, *body])
 
 
-def _cell(text: str) -> str:
-    """Text that stays in its cell of a Markdown table."""
-    return one_line(text).replace("|", "\\|")
-
-
 def _rejected(folder: RunFolder) -> str:
-    reasons = json.loads(folder.rejections.read_text(encoding="utf-8"))
+    reasons = read_json(folder.rejections)
     if not reasons:
         return ""
     shown = [
-        f"- {_place(entry)}: {entry['reason']}: {one_line(entry['detail'])}"
-        for entry in reasons[:5]
+        f"- {_place(entry)}: {entry['reason']}: {plain(entry['detail'])}" for entry in reasons[:5]
     ]
     more = [f"- and {len(reasons) - 5} more, all in `rejections.json`"] if reasons[5:] else []
     return "## Rejected rows\n\n" + "\n".join(shown + more)
@@ -208,7 +205,7 @@ def _rejected(folder: RunFolder) -> str:
 
 def _place(entry: dict[str, Any]) -> str:
     line = "" if entry["line"] is None else f"line {entry['line']}"
-    where = " of ".join(filter(None, [line, one_line(entry.get("file", ""))]))
+    where = " of ".join(filter(None, [line, plain(entry.get("file", ""))]))
     return f"row {entry['row']}" + (f" ({where})" if where else "")
 
 
@@ -231,7 +228,7 @@ def _loss(provenance: dict[str, Any]) -> str:
 def _engine(folder: RunFolder) -> str:
     if not folder.engine.is_file():  # a run of an earlier version
         return ""
-    chosen = json.loads(folder.engine.read_text(encoding="utf-8"))
+    chosen = read_json(folder.engine, "notes", "warning")
     warning = "" if chosen["warning"] is None else f"\n- **{chosen['warning']}**"
     return f"\n- engine: {'; '.join(chosen['notes'])}" + warning
 
@@ -240,7 +237,7 @@ def _preference(folder: RunFolder) -> str:
     """What the scores of preference rows are; nothing where rows are plain."""
     if not folder.engine.is_file():  # a run of an earlier version
         return ""
-    statement = json.loads(folder.engine.read_text(encoding="utf-8")).get("preference")
+    statement = read_json(folder.engine).get("preference")
     if statement is None:
         return ""
     return f"{statement} In the table, loss is the chosen answer's, tokens are those of both."
@@ -248,4 +245,4 @@ def _preference(folder: RunFolder) -> str:
 
 def _made_by(provenance: dict[str, Any]) -> str:
     entries = {**provenance["identity"], **provenance["versions"]}
-    return "\n".join(f"- {name}: `{value}`" for name, value in entries.items())
+    return "\n".join(f"- {name}: {code(str(value))}" for name, value in entries.items())

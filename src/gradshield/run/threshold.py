@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -11,15 +10,17 @@ from types import MappingProxyType
 from typing import Any, Literal
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 
 from gradshield.config import ThresholdSettings
-from gradshield.errors import UserError
-from gradshield.run.folder import RunFolder, write_json
+from gradshield.errors import UserError, first_line
+from gradshield.run.folder import RunFolder, damaged, read_json, write_json
 from gradshield.run.overrides import Override, in_effect, read_overrides
 from gradshield.scoring.table import SCHEMA, read_table
 from gradshield.threshold import Decision, decide
 
+DECISION_KEYS = ("threshold",)
 Outcome = Literal["kept", "removed", "rejected"]
 
 
@@ -150,7 +151,7 @@ def count_again(folder: RunFolder) -> None:
     """
     limit = read_decision(folder)["threshold"]
     counts = counted(read_scores(folder), limit, in_effect(read_overrides(folder)))
-    content = json.loads(folder.decision.read_text(encoding="utf-8"))
+    content = read_json(folder.decision)
     write_json(folder.decision, {**content, **counts})
 
 
@@ -165,7 +166,7 @@ def record_action(
         action: What was done with the rows.
         added: Counts of the file that the action added, under the file's name; empty if none.
     """
-    content = json.loads(folder.decision.read_text(encoding="utf-8"))
+    content = read_json(folder.decision)
     kept = {name: value for name, value in content.items() if name not in ("annotated", "masked")}
     write_json(folder.decision, {**kept, **counts, "action": action, **added})
 
@@ -178,7 +179,7 @@ def read_decision(folder: RunFolder) -> dict[str, Any]:
     """
     if not folder.decision.is_file():
         raise UserError(f"No decision in {folder.path} yet: run `gradshield threshold` first.")
-    content: dict[str, Any] = json.loads(folder.decision.read_text(encoding="utf-8"))
+    content: dict[str, Any] = read_json(folder.decision, *DECISION_KEYS)
     if content["threshold"] is None:
         content["threshold"] = math.inf
     return content
@@ -190,7 +191,10 @@ def read_scores(folder: RunFolder) -> list[dict[str, Any]]:
     Raises:
         UserError: There is none yet, or only a part of it.
     """
-    lines = read_table(folder.scores)
+    try:
+        lines = read_table(folder.scores)
+    except (pa.ArrowException, OSError, ValueError) as fault:
+        raise damaged(folder.scores, first_line(fault)) from fault
     if not lines:
         raise UserError(f"No scores in {folder.path} yet: run `gradshield score` first.")
     if not folder.rejections.is_file():
@@ -205,5 +209,8 @@ def read_reference(folder: RunFolder) -> np.ndarray[Any, np.dtype[np.float64]] |
     """Scores of the harmless reference rows, or None where there are none."""
     if not folder.reference.is_file():
         return None
-    lines = pq.read_table(folder.reference, schema=SCHEMA).to_pylist()
+    try:
+        lines = pq.read_table(folder.reference, schema=SCHEMA).to_pylist()
+    except (pa.ArrowException, OSError, ValueError) as fault:
+        raise damaged(folder.reference, first_line(fault)) from fault
     return np.array([line["fihs"] for line in lines if line["status"] == "scored"])

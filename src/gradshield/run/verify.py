@@ -5,7 +5,6 @@ Every check is a function that returns what it found, or raises what is wrong.
 
 from __future__ import annotations
 
-import json
 import math
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -20,7 +19,7 @@ from gradshield.errors import UserError
 from gradshield.files import sha256_of
 from gradshield.run.apply import file_rows
 from gradshield.run.fingerprints import fingerprints_of, row_fingerprint
-from gradshield.run.folder import RunFolder
+from gradshield.run.folder import RunFolder, read_json
 from gradshield.run.outputs import read_outputs, trail_record
 from gradshield.run.overrides import check_trail, in_effect, read_overrides
 from gradshield.run.source import check_unchanged, reopen_input
@@ -99,10 +98,7 @@ def _scores(folder: RunFolder, source: DataSource) -> str:
 
 
 def _rejections(folder: RunFolder) -> str:
-    told = [
-        (entry["row"], entry["reason"])
-        for entry in json.loads(folder.rejections.read_text(encoding="utf-8"))
-    ]
+    told = [(entry["row"], entry["reason"]) for entry in read_json(folder.rejections)]
     lines = [line for line in read_scores(folder) if line["status"] == "rejected"]
     if told != [(line["row"], line["reason"].partition(": ")[0]) for line in lines]:
         raise UserError("rejections.json does not name the rows that the score table rejects.")

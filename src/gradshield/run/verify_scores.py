@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import random
 from collections.abc import Sequence
 from typing import Any
@@ -14,7 +13,7 @@ from gradshield.models.load import LoadedModel, load_model
 from gradshield.probes.direction import load_direction
 from gradshield.progress import Progress
 from gradshield.run.check import BATCH_TOLERANCE
-from gradshield.run.folder import RunFolder
+from gradshield.run.folder import RunFolder, read_json
 from gradshield.run.provenance import model_identity
 from gradshield.run.score import read_data
 from gradshield.run.source import reopen_input
@@ -129,7 +128,7 @@ def _sample(
 def _engine_name(config: RunConfig, folder: RunFolder) -> str:
     """The engine that scored: `auto` may choose another one on another machine."""
     if folder.engine.is_file():
-        notes = json.loads(folder.engine.read_text(encoding="utf-8"))["notes"]
+        notes = read_json(folder.engine, "notes")["notes"]
         name = str(notes[0]).partition(":")[0]
         if name in ENGINES:
             return name

@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from typing import Any
 
 from gradshield.config import ScoringSettings
-from gradshield.data.conversation import Rejection
 from gradshield.data.survey import Scorable
 from gradshield.data.tokenization import TokenizedExample
 from gradshield.models.load import LoadedModel
+from gradshield.models.usable import embedded_tokens, unknown_token
 from gradshield.scoring.engines import PreparedEngine
 from gradshield.scoring.lines import score_lines
 from gradshield.scoring.parts import Advance, Ids, ScoreLines
@@ -29,7 +29,7 @@ def lines_by_model(
         engine: How to compute the directional derivative, made ready with these settings.
         settings: See `score_lines`.
     """
-    known = embeddings(loaded)
+    known = embedded_tokens(loaded.model)
 
     def score(rows: Sequence[Scorable], ids: Ids, advance: Advance) -> list[dict[str, Any]]:
         foreign = {row.row: token for row in rows if (token := _largest(row)) >= known}
@@ -37,7 +37,7 @@ def lines_by_model(
         lines = score_lines(loaded, readable, engine, settings, ids=ids, progress=advance)
         advance(len(foreign))
         return lines + [
-            rejected_line(row, ids.get(row), _unknown_token(token, known))
+            rejected_line(row, ids.get(row), reason_text(unknown_token(token)))
             for row, token in foreign.items()
         ]
 
@@ -47,14 +47,3 @@ def lines_by_model(
 def _largest(row: Scorable) -> int:
     answers = (row,) if isinstance(row, TokenizedExample) else (row.chosen, row.rejected)
     return max(max(answer.input_ids) for answer in answers)
-
-
-def embeddings(loaded: LoadedModel) -> int:
-    """How many tokens the model has embeddings for."""
-    weight: Any = loaded.model.get_input_embeddings()
-    return int(weight.weight.shape[0])
-
-
-def _unknown_token(token: int, known: int) -> str:
-    detail = f"the tokenizer makes the token {token}, but the model knows {known} tokens"
-    return reason_text(Rejection("unknown_token", detail))

@@ -10,6 +10,7 @@ import torch
 from gradshield.config import ScoringSettings
 from gradshield.data.tokenization import TokenizedExample
 from gradshield.errors import UserError
+from gradshield.memory_faults import is_out_of_memory
 from gradshield.models.compiled import compile_blocks_below
 from gradshield.models.load import LoadedModel
 from gradshield.probes.direction import Direction
@@ -103,7 +104,9 @@ def _score_if_it_fits(
     tokens = padded_tokens(batch)
     try:
         return budget.measure(lambda: score(batch), tokens)
-    except torch.OutOfMemoryError as fault:
+    except (MemoryError, RuntimeError) as fault:
+        if not is_out_of_memory(fault):
+            raise
         if len(batch) == 1:
             raise UserError(
                 f"Row {batch[0].row} with its {tokens} tokens does not fit into the memory of "
@@ -113,3 +116,15 @@ def _score_if_it_fits(
     # Only now is the traceback gone, which keeps the tensors of the failed batch alive.
     torch.cuda.empty_cache()
     return None
+
+
+def try_longest(
+    loaded: LoadedModel, examples: Sequence[TokenizedExample], engine: PreparedEngine
+) -> None:
+    """Score the longest example alone on an accelerator: hours later it would fail as well.
+
+    Raises:
+        UserError: It does not fit into memory.
+    """
+    if loaded.model.device.type != "cpu" and examples:
+        score_examples(loaded, by_length(examples)[-1:], engine, batch_tokens=1)

@@ -113,7 +113,7 @@ def test_ray_scores_as_one_process_does_and_a_poisoned_row_fails_alone(
     assert len(lines) == 28
     poisoned = lines[POISONED_ROW]
     assert poisoned["status"] == "rejected"
-    assert poisoned["reason"].startswith("unknown_token: the tokenizer makes the token")
+    assert poisoned["reason"].startswith("unknown_token: it holds the token")
     neighbours = [lines[row]["status"] for row in (9, 11)]
     assert neighbours == ["scored", "scored"]
     # A run that is done starts no actors.

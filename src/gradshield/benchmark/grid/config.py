@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-import yaml
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from gradshield.benchmark.attacks import ATTACKS
@@ -15,6 +14,7 @@ from gradshield.config import ModelSettings, first_problem
 from gradshield.errors import UserError
 from gradshield.filters import filter_by_name
 from gradshield.finetuning.supervised import TrainingSettings
+from gradshield.yaml_files import parse_yaml
 
 Protocol = Literal["equal_share", "own_threshold", "search"]
 """How a filter's scores divide the rows: as many removed as are harmful, by the filter's own rule,
@@ -146,9 +146,9 @@ def read_config(path: Path) -> GridConfig:
         UserError: The file cannot be read, or a value cannot be; the text names the field.
     """
     try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+        content = parse_yaml(path.read_text(encoding="utf-8"))
         return GridConfig.model_validate(content)
     except ValidationError as fault:
         raise UserError(f"{path}: {first_problem(fault)}.") from fault
-    except (OSError, ValueError, yaml.YAMLError) as fault:
+    except (OSError, ValueError) as fault:
         raise UserError(f"The configuration {path} cannot be read ({fault}).") from fault

@@ -23,7 +23,14 @@ def readable(path: Path, kind: str) -> Iterator[None]:
     """
     try:
         yield
-    except (pa.ArrowException, OSError, ValueError, OverflowError, RecursionError) as error:
+    except (
+        pa.ArrowException,
+        OSError,
+        ValueError,
+        OverflowError,
+        RecursionError,
+        MemoryError,
+    ) as error:
         reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise DataError(f"{path}: not a readable {kind}: {reason}") from error
 

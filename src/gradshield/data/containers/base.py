@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import secrets
-import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -13,6 +10,7 @@ from typing import Protocol
 
 from gradshield.data.errors import DataError
 from gradshield.data.rows import SourceRow
+from gradshield.files import written_whole
 
 
 @dataclass(frozen=True)
@@ -102,19 +100,8 @@ def replacing(source: Path, target: Path) -> Iterator[Path]:
             raise DataError(f"{target}: the output would overwrite its own input; name another")
         if target.is_dir() and not is_saved_dataset(target):
             raise DataError(f"{target}: a folder with other content is in the way; name another")
-    target.parent.mkdir(parents=True, exist_ok=True)
-    temporary = target.with_name(f".{target.name}.{secrets.token_hex(4)}.part")
-    try:
-        yield temporary
-        # A folder cannot be renamed over another one that has content.
-        if target.is_dir():
-            shutil.rmtree(target)
-        os.replace(temporary, target)
-    finally:
-        if temporary.is_dir():
-            shutil.rmtree(temporary)
-        else:
-            temporary.unlink(missing_ok=True)
+    with written_whole(target) as draft:
+        yield draft
 
 
 def is_saved_dataset(folder: Path) -> bool:

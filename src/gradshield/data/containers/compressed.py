@@ -13,14 +13,15 @@ from typing import Any, BinaryIO
 
 import pyarrow as pa  # Its wheels bring Zstandard, so that no package is needed for that alone.
 
+from gradshield.bounds import most_bytes
 from gradshield.data.containers.base import Container, FileFacts, replacing
+from gradshield.data.containers.expansion import too_large
 from gradshield.data.containers.text import first_character, is_one_json_object
 from gradshield.data.errors import DataError
 from gradshield.data.rows import SourceRow
 
 # A small file can be made to decompress to one that fills the disk. No data set for finetuning
-# comes near these; below RATIO_COUNTS_FROM any ratio is harmless.
-MOST_BYTES = 64 * 2**30
+# comes near this ratio; below RATIO_COUNTS_FROM any ratio is harmless.
 MOST_RATIO = 1000
 RATIO_COUNTS_FROM = 100 * 10**6
 
@@ -135,16 +136,13 @@ def _blocks(path: Path, compression: Compression) -> Iterator[bytes]:
 
 def _check_size(path: Path, size: int, compressed_size: int) -> None:
     """Refuse what decompresses beyond any data set; `size` is what has come out so far."""
-    if size > MOST_BYTES:
-        limit = f"more than {MOST_BYTES:,} bytes"
-    elif size > RATIO_COUNTS_FROM and size > MOST_RATIO * compressed_size:
-        limit = f"more than {MOST_RATIO} times its size"
-    else:
-        return
-    raise DataError(
-        f"{path}: the file decompresses to {limit}, so it may be made to fill the disk; "
-        "if it is not, decompress it yourself and name the result"
-    )
+    if size > most_bytes():
+        raise too_large(path)
+    if size > RATIO_COUNTS_FROM and size > MOST_RATIO * compressed_size:
+        raise DataError(
+            f"{path}: the file decompresses to more than {MOST_RATIO} times its size, so it may be "
+            "made to fill the disk; if it is not, decompress it yourself and name the result"
+        )
 
 
 def _check_json_lines(plain: Path, path: Path) -> None:

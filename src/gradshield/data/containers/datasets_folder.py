@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from gradshield.bounds import bounded_memory, most_bytes
 from gradshield.data.containers.arrow import readable, table_rows
 from gradshield.data.containers.base import (
     FileFacts,
@@ -16,6 +17,7 @@ from gradshield.data.containers.base import (
     is_saved_dataset,
     replacing,
 )
+from gradshield.data.containers.expansion import within_bounds
 from gradshield.data.errors import DataError
 from gradshield.data.rows import SourceRow
 
@@ -50,7 +52,7 @@ class DatasetsFolderContainer:
         dataset = _load(path, chosen_split(path, self.split)).with_format("arrow")
         rows: list[SourceRow] = []
         with readable(path, "saved data set"):
-            for table in dataset.iter(batch_size=1000):
+            for table in within_bounds(dataset.iter(batch_size=1000), path):
                 rows += [
                     SourceRow(len(rows) + index, None, value)
                     for index, value in enumerate(table_rows(table))
@@ -114,10 +116,47 @@ def _load(path: Path, split: str | None) -> Any:
     from datasets import Dataset
 
     folder = path if split is None else path / split
+    _check_inside(path, folder)
     try:
-        return Dataset.load_from_disk(str(folder))
+        # What is compressed inside is spelled out here; mapped files count as memory too.
+        with bounded_memory(most_bytes() + _mapped_bytes(folder)):
+            return Dataset.load_from_disk(str(folder))
     except Exception as error:
         raise DataError(f"{folder}: the saved data set cannot be loaded: {error}") from error
+
+
+def _check_inside(path: Path, folder: Path) -> None:
+    """Refuse a data set that reads files from elsewhere.
+
+    Names of files in its own description, links, and names of splits can lead out of the folder:
+    to files of others, which would be taken for rows, and which its SHA-256 would not cover.
+
+    Raises:
+        DataError: Names the first such file.
+    """
+    inside = path.resolve()
+    files = [folder, folder / "state.json", folder / "dataset_info.json", *_data_files(folder)]
+    for file in files:
+        if not file.resolve().is_relative_to(inside):
+            raise DataError(
+                f"{path}: it reads {file}, which lies outside of the folder; copy the data into "
+                "one folder"
+            )
+
+
+def _data_files(folder: Path) -> list[Path]:
+    """The files that the description of a saved data set names."""
+    try:
+        state = json.loads((folder / "state.json").read_text("utf-8"))
+        return [folder / entry["filename"] for entry in state["_data_files"]]
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
+        raise DataError(
+            f"{folder}: the saved data set cannot be loaded: its state.json names no files"
+        ) from error
+
+
+def _mapped_bytes(folder: Path) -> int:
+    return sum(file.stat().st_size for file in _data_files(folder) if file.is_file())
 
 
 @contextmanager

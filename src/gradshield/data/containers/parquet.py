@@ -10,8 +10,10 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from gradshield.bounds import most_bytes
 from gradshield.data.containers.arrow import joined_table, readable, table_rows
 from gradshield.data.containers.base import FileFacts, check_positions, replacing
+from gradshield.data.containers.expansion import VALUE_BYTES, within_bounds
 from gradshield.data.rows import SourceRow
 
 KIND = "Parquet file"
@@ -36,6 +38,7 @@ class ParquetContainer:
         """See `Container.read`."""
         rows: list[SourceRow] = []
         with readable(path, KIND):
+            _check_expansion(path)
             for batch in _open(path).iter_batches(batch_size=1000):
                 rows += [
                     SourceRow(len(rows) + index, None, value)
@@ -67,6 +70,31 @@ def read_parquet(path: Path) -> Any:
     # Not `read_table`: it would add columns for folders that are named "key=value".
     with readable(path, KIND):
         return _open(path).read()
+
+
+def _check_expansion(path: Path) -> None:
+    """Refuse a file whose values would fill the memory once they are spelled out.
+
+    Long text is kept once in a column's dictionary and named by many rows. Read as dictionaries,
+    columns are no larger than the file.
+
+    Raises:
+        DataError: See `within_bounds`.
+    """
+    file = _open(path)
+    groups = (file.metadata.row_group(i) for i in range(file.metadata.num_row_groups))
+    columns = [group.column(i) for group in groups for i in range(group.num_columns)]
+    # At worst each value is as long as its whole column.
+    worst = sum(c.num_values * (c.total_uncompressed_size + VALUE_BYTES) for c in columns)
+    if worst > most_bytes():
+        texts = [
+            leaf.path
+            for leaf in map(file.schema.column, range(len(file.schema)))
+            if leaf.physical_type == "BYTE_ARRAY" and leaf.logical_type.type != "DECIMAL"
+        ]
+        folded = pq.ParquetFile(path, read_dictionary=texts)
+        for _ in within_bounds(folded.iter_batches(batch_size=1000), path):
+            pass
 
 
 def _open(path: Path) -> pq.ParquetFile:

@@ -15,6 +15,7 @@ from transformers import (
     PreTrainedTokenizerBase,
 )
 
+from gradshield.data.rendering import apply_template
 from gradshield.errors import UserError
 from gradshield.evaluation.judges.base import Exchange, answered
 
@@ -74,7 +75,7 @@ class ClassifierJudge:
             {"role": "user", "content": exchange.prompt},
             {"role": "assistant", "content": exchange.answer},
         ]
-        text = self.tokenizer.apply_chat_template(turns, tokenize=False)
+        text = apply_template(self.tokenizer, turns, tokenize=False)
         return dict(self.tokenizer(text, add_special_tokens=False, **options))
 
     def _can_pad(self) -> bool:
@@ -115,7 +116,7 @@ def load_classifier(name: str, label: str | int, *, device: str = "cpu") -> Clas
     load: Any = AutoModelForSequenceClassification.from_pretrained
     try:
         tokenizer = AutoTokenizer.from_pretrained(name)
-        model, report = load(name, output_loading_info=True)
+        model, report = load(name, output_loading_info=True, use_safetensors=True)
         model = model.to(device).eval()
     except (OSError, ValueError, RuntimeError, AssertionError) as fault:
         raise UserError(

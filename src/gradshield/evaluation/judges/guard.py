@@ -12,8 +12,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
-from jinja2 import TemplateError
 
+from gradshield.data.rendering import apply_template
 from gradshield.errors import UserError
 from gradshield.evaluation.judges.base import Exchange, answered
 from gradshield.models.likelihood import response_token_losses
@@ -76,10 +76,10 @@ class GuardJudge:
             {"role": "assistant", "content": exchange.answer},
         ]
         try:
-            text = self.guard.tokenizer.apply_chat_template(
-                turns, tokenize=False, add_generation_prompt=True
+            text = apply_template(
+                self.guard.tokenizer, turns, tokenize=False, add_generation_prompt=True
             )
-        except (TemplateError, TypeError, ValueError) as fault:
+        except Exception as fault:  # a template is a program, and may fail in any way
             raise UserError(
                 f"The chat template of the guard {self.guard.name} does not take a user and an "
                 f"assistant turn ({fault}). Use a guard model that judges answers."

@@ -6,10 +6,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from gradshield.data.errors import DataError
 from gradshield.data.profiles.given import GivenData
+from gradshield.yaml_files import parse_yaml
 
 # Keys of the file, and of one of its data sets, that settings of the profile are made of.
 _FILE_SETTINGS = (
@@ -104,8 +103,8 @@ def axolotl_data(content: Mapping[str, Any], entry: Mapping[str, Any], path: Pat
 
 def _read(path: Path) -> dict[str, Any]:
     try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, yaml.YAMLError) as fault:
+        content = parse_yaml(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as fault:
         raise DataError(f"the axolotl configuration {path} cannot be read ({fault})") from fault
     if not isinstance(content, dict):
         raise DataError(f"{path} is no axolotl configuration: it holds no list of keys and values")

@@ -7,11 +7,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from gradshield.data.errors import DataError
 from gradshield.data.formats import FORMATS
 from gradshield.data.profiles.given import GivenData
+from gradshield.yaml_files import parse_yaml
 
 _DATASET_INFO = "dataset_info.json"
 
@@ -81,8 +80,8 @@ def _given(rows: Mapping[str, Any], training: Mapping[str, Any], data: Path | No
 
 def _training(path: Path) -> dict[str, Any]:
     try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, yaml.YAMLError) as fault:
+        content = parse_yaml(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as fault:
         raise DataError(f"the LLaMA-Factory file {path} cannot be read ({fault})") from fault
     if not isinstance(content, dict):
         raise DataError(f"{path} is no LLaMA-Factory file: it holds no list of keys and values")

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from gradshield.data.errors import DataError
 from gradshield.data.profiles.base import plain_ids, with_changes
+from gradshield.data.rendering import apply_template
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -167,9 +168,7 @@ def _turn(role: str, content: str = _CONTENT) -> dict[str, str]:
 def _print(
     tokenizer: PreTrainedTokenizerBase, turns: list[dict[str, str]], *, header: bool = False
 ) -> str:
-    printed: Any = tokenizer.apply_chat_template(
-        turns, tokenize=False, add_generation_prompt=header
-    )
+    printed: Any = apply_template(tokenizer, turns, tokenize=False, add_generation_prompt=header)
     return str(printed)
 
 
