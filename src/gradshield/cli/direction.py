@@ -53,6 +53,7 @@ def measure_command(
     engine: o.EngineOption = "auto",
     batch_tokens: o.BatchTokensOption = None,
     compile: o.CompileOption = False,
+    probes_seed: o.ProbesSeedOption = None,
     force: o.ForceOption = False,
     quiet: o.QuietOption = False,
 ) -> None:
@@ -93,6 +94,7 @@ def measure_command(
         engine=engine,
         batch_tokens=batch_tokens,
         compile=compile,
+        probes_seed=probes_seed,
         rule=o.DEFAULT_RULE,
         level=0.02,
         seed=0,

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
-from datetime import datetime, timezone
 from typing import Any
 
 from gradshield.config import RunConfig
@@ -29,7 +28,6 @@ def record_outputs(folder: RunFolder, config: RunConfig, overrides: Mapping[int,
     write_json(
         folder.outputs,
         {
-            "written": datetime.now(timezone.utc).isoformat(timespec="seconds"),
             "gradshield": versions()["gradshield"],
             "on_reject": config.on_reject,
             "action": config.action,
