@@ -161,6 +161,7 @@ def _run_record(run: RunContent, redact: bool) -> RunRecord:
         started=provenance.get("started"),
         command=None if redact else tuple(provenance.get("command", ())),
         reduction=run.config.scoring.reduction,
+        loss=_loss(run),
         on_reject=run.config.on_reject,
         action=run.config.action,
         identity=identity,
@@ -168,6 +169,11 @@ def _run_record(run: RunContent, redact: bool) -> RunRecord:
         hardware=provenance.get("hardware", {}),
         engine=(*run.engine.get("notes", ()), *(() if warning is None else (warning,))),
     )
+
+
+def _loss(run: RunContent) -> dict[str, str]:
+    preference = run.engine.get("preference")
+    return {"preference": preference} if preference else dict(run.provenance.get("loss", {}))
 
 
 def _is_path(name: object) -> bool:

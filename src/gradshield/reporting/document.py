@@ -146,6 +146,9 @@ class RunRecord(_Part):
     started: str | None
     command: tuple[str, ...] | None = Field(description="Null in a redacted report.")
     reduction: str
+    loss: dict[str, str] = Field(
+        description="Whose loss was scored: trainer profile or preference loss, and its averaging."
+    )
     on_reject: str
     action: str
     identity: dict[str, Any]
