@@ -170,6 +170,8 @@ def answering(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
         return own_answers(["I cannot help with that."] * 4, ["Yes."] * 4)
 
     monkeypatch.setattr(check_step, "answer_probes", answer)
+    # The tiny model is untrained, and guesses.
+    monkeypatch.setattr(check_step, "is_guessing", lambda loaded, loss: False)
     return answer
 
 

@@ -44,7 +44,7 @@ def test_rows_go_where_the_reviewer_said_and_all_is_told(folder: RunFolder) -> N
     summary = folder.summary.read_text(encoding="utf-8")
     assert said in summary
     assert (
-        "| 0 | -1.0000 | kept | removed | Ada | Hidden \\|\N{REPLACEMENT CHARACTER}[2J words |"
+        "| 0 | -1.0000 | kept | removed | Ada | Hidden \\|\N{REPLACEMENT CHARACTER}\\[2J words |"
         in summary
     )
     assert "| 4 | +2.0000 | removed | kept | Ada | Read it twice. |" in summary

@@ -88,6 +88,7 @@ def test_check_shows_three_rows_under_the_profile(
 ) -> None:
     answers = own_answers([REFUSAL] * 4, ["Yes."] * 4)
     monkeypatch.setattr("gradshield.run.check.answer_probes", lambda loaded, progress: answers)
+    monkeypatch.setattr("gradshield.run.check.is_guessing", lambda loaded, loss: False)
     outcome = gradshield("check", "--axolotl", config, "-m", model_folder, "--show-text")
     assert outcome.code == 0, outcome.out
     assert "OK    profile: axolotl: loss on the text of turns of assistant" in outcome.out

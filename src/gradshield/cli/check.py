@@ -170,8 +170,6 @@ def _show_data(
     for position, rejection in sorted(data.rejections.items())[:SHOWN_REJECTIONS]:
         place = data.rows[position].place
         console.print(Text(f"      {place}: {rejection}"), soft_wrap=True)
-    for note in data.notes:
-        console.print(Text(f"      {note}"), soft_wrap=True)
     for example in data.examples[:SHOWN_ROWS]:
         _show_mask(console, loaded, example, "", show_text)
     for pair in data.pairs[:1]:
