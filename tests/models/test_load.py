@@ -2,7 +2,9 @@ from __future__ import annotations
 
 import json
 import shutil
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -181,3 +183,11 @@ def test_auto_takes_the_accelerator_only_where_there_is_one(
     monkeypatch.setattr(torch.accelerator, "current_accelerator", lambda: torch.device("cuda"))
     assert load_module._place("auto") == torch.device("cuda")
     assert load_module._place("cpu") == torch.device("cpu")
+
+
+def test_threads_that_load_at_once_leave_models_tied(tmp_path: Path) -> None:
+    folder = save_tiny_model(tmp_path / "model", tied=True)
+    with ThreadPoolExecutor(4) as threads:
+        list(threads.map(lambda _: load_model(str(folder), device="cpu"), range(8)))
+    model: Any = load_model(str(folder), device="cpu").model
+    assert model.lm_head.weight is model.model.embed_tokens.weight

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from threading import Lock
 from typing import Any, Literal, cast
 
 import torch
@@ -24,6 +25,9 @@ from gradshield.models.usable import check_usable
 
 DTypeName = Literal["auto", "float32", "bfloat16", "float16"]
 DEFAULT_MODEL = "builtin:smollm2-aligned"
+_one_at_a_time = Lock()
+"""transformers changes its own classes while it loads, and two threads at once leave them changed:
+no later model of the process would tie its weights."""
 
 
 @dataclass(frozen=True)
@@ -147,8 +151,9 @@ def _check_folder(name: str) -> None:
 def _load_weights(name: str, folder: str, **options: Any) -> PreTrainedModel:
     # Asked for the report, it returns a pair, which its types do not tell.
     load: Any = AutoModelForCausalLM.from_pretrained
-    # Safetensors alone: other files of weights are pickles, which may hold code.
-    model, report = load(folder, output_loading_info=True, use_safetensors=True, **options)
+    with _one_at_a_time:
+        # Safetensors alone: other files of weights are pickles, which may hold code.
+        model, report = load(folder, output_loading_info=True, use_safetensors=True, **options)
     missing = sorted(report["missing_keys"])
     if missing:
         raise UserError(
