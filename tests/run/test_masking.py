@@ -28,6 +28,7 @@ from gradshield.scoring.engines.base import WINDOW, Reduction, reduced
 from gradshield.scoring.table import write_part
 from tests.cli.command_line import gradshield
 from tests.run.data_files import EMPTY_ANSWER, write_jsonl
+from tests.run.run_folders import exported, mark
 from tests.tiny_models import chat_example, chat_tokenizer, random_direction, tiny_llama
 
 REDUCTIONS: tuple[Reduction, ...] = get_args(Reduction)
@@ -257,6 +258,21 @@ def test_an_engine_without_tokens_masks_whole_rows(run: RunFolder) -> None:
         line["row"] for line in lines if line["fihs"] is not None and line["fihs"] >= _limit(run)
     ]
     assert len(_rows(run)) == 3
+
+
+def test_a_reviewers_word_counts_more_than_the_score(run: RunFolder) -> None:
+    lines = read_scores(run)
+    by_score = sorted(range(6), key=lambda row: lines[row]["fihs"])
+    lowest, highest = by_score[0], by_score[-1]
+    marks = [mark(run, highest, "keep"), mark(run, lowest, "remove")]
+    outcome = gradshield(
+        *("apply", run.path, "--action", "mask", "--overrides", exported(run, marks))
+    )
+    assert outcome.code == 0, outcome.err
+    rows = _rows(run)
+    assert lowest not in rows
+    carries = sum(label != IGNORED for label in rows[highest]["labels"])
+    assert carries == lines[highest]["response_tokens"]
 
 
 def test_another_tokenizer_is_refused(run: RunFolder, loaded: LoadedModel) -> None:

@@ -20,6 +20,7 @@ from gradshield.evaluation.intervals import wilson
 from gradshield.progress import Silent
 from gradshield.reporting import details
 from gradshield.reporting.document import ReportDocument, report_schema
+from gradshield.reporting.sarif import sarif_log
 from gradshield.run.apply import review_of
 from gradshield.run.folder import RunFolder, write_json
 from gradshield.run.incoming_overrides import read_exported
@@ -113,6 +114,17 @@ def test_sarif_has_a_result_for_each_removed_row(run: RunFolder) -> None:
         line = (run.path.parent / "train.jsonl").read_bytes().splitlines()[row["row"]]
         expected = hashlib.sha256(line).hexdigest()
         assert result["partialFingerprints"] == {"gradshieldRow/v1": expected}
+
+
+def test_sarif_names_the_shard_of_a_row(run: RunFolder) -> None:
+    document = ReportDocument.model_validate_json(_written(run)["report.json"])
+    rows = tuple(row.model_copy(update={"file": "a b/part-1.jsonl"}) for row in document.rows)
+    results = json.loads(sarif_log(document.model_copy(update={"rows": rows})))["runs"][0][
+        "results"
+    ]
+    assert {
+        result["locations"][0]["physicalLocation"]["artifactLocation"]["uri"] for result in results
+    } == {"a%20b/part-1.jsonl"}
 
 
 def _overrule(run: RunFolder) -> None:
