@@ -5,9 +5,11 @@ from __future__ import annotations
 import json
 import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from gradshield.config import RunConfig
 from gradshield.run.folder import RunFolder
 from gradshield.scoring.table import read_table, write_part
 from tests.cli.command_line import gradshield
@@ -28,6 +30,21 @@ def test_a_run_of_a_model_holds(run: Path) -> None:
     assert [line.split()[1] for line in lines[-3:]] == ["model:", "unscorable:", "sample:"]
     assert "5 rows score the same again (engine finite_difference, seed 0)" in lines[-1]
     assert "the same 4 rows cannot be read" in lines[-2]
+
+
+def test_only_the_command_line_grants_trust(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    granted = []
+
+    def scored(config: RunConfig, *others: Any, **options: Any) -> list[Any]:
+        granted.append(config.model.trust_remote_code)
+        return []
+
+    monkeypatch.setattr("gradshield.cli.verify.verify_scores", scored)
+    config = run / "config.yaml"
+    config.write_text(config.read_text().replace("remote_code: false", "remote_code: true"))
+    assert gradshield("verify", run).code == 0
+    assert gradshield("verify", run, "--trust-remote-code").code == 0
+    assert granted == [False, True]
 
 
 def test_a_sample_may_be_larger_than_the_run(run: Path) -> None:

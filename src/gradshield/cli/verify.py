@@ -30,6 +30,7 @@ def verify_command(
             help="Where to score: cpu, cuda, … Default: as the run did.", show_default=False
         ),
     ] = None,
+    trust_remote_code: o.TrustOption = False,
     quiet: o.QuietOption = False,
     json: o.JsonOption = False,
 ) -> None:
@@ -48,9 +49,12 @@ def verify_command(
         _show(checks)
     # Without its input nothing can be scored again.
     if scores and sample and checks[0].holds:
+        # A run folder cannot grant this by itself.
+        asked: dict[str, object] = {"trust_remote_code": trust_remote_code}
         if device is not None:
-            model = config.model.model_copy(update={"device": device})
-            config = config.model_copy(update={"model": model})
+            asked["device"] = device
+        model = config.model.model_copy(update=asked)
+        config = config.model_copy(update={"model": model})
         display = Display(quiet=quiet or json)
         again = verify_scores(config, folder, display, sample=sample, seed=seed)
         if not json:
