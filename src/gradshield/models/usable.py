@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import Any, TypeVar
 
@@ -13,6 +13,8 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from gradshield.data.conversation import Rejection
 from gradshield.data.load import LoadedData, TokenizedRows
+from gradshield.data.survey import Scorable
+from gradshield.data.tokenization import TokenizedExample
 from gradshield.errors import UserError
 from gradshield.models.layers import block_weights
 
@@ -125,14 +127,7 @@ def readable_by(model: PreTrainedModel, rows: Tokenized) -> Tokenized:
     A token that was added to a tokenizer, for padding as a rule, may have no embedding. It only
     comes up in a row whose text spells it.
     """
-    limit = embedded_tokens(model)
-    examples = {one.row: max(one.input_ids) for one in rows.examples}
-    pairs = {one.row: max(*one.chosen.input_ids, *one.rejected.input_ids) for one in rows.pairs}
-    unknown = {
-        row: unknown_token(highest)
-        for row, highest in {**examples, **pairs}.items()
-        if highest >= limit
-    }
+    unknown = unreadable([*rows.examples, *rows.pairs], embedded_tokens(model))
     return replace(
         rows,
         examples=[one for one in rows.examples if one.row not in unknown],
@@ -141,10 +136,20 @@ def readable_by(model: PreTrainedModel, rows: Tokenized) -> Tokenized:
     )
 
 
-def unknown_token(token: int) -> Rejection:
-    """Why a row with a token beyond the model's embeddings is rejected."""
-    return Rejection(
-        "unknown_token",
-        f"it holds the token {token}, for which the model has no embedding: take the text of this "
-        "control token out of the row",
-    )
+def unreadable(rows: Iterable[Scorable], known: int) -> dict[int, Rejection]:
+    """Why each row that holds a token beyond the first `known` ones is rejected, by row."""
+    highest = {row.row: max(map(max, _token_ids(row))) for row in rows}
+    return {
+        row: Rejection(
+            "unknown_token",
+            f"it holds the token {token}, for which the model has no embedding: take the text of "
+            "this control token out of the row",
+        )
+        for row, token in highest.items()
+        if token >= known
+    }
+
+
+def _token_ids(row: Scorable) -> list[tuple[int, ...]]:
+    answers = (row,) if isinstance(row, TokenizedExample) else (row.chosen, row.rejected)
+    return [answer.input_ids for answer in answers]

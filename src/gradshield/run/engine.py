@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from typing import Any
 
 from gradshield.errors import UserError
-from gradshield.run.folder import RunFolder, write_json
+from gradshield.run.folder import RunFolder, read_json, write_json
 
 
 def stored_engine(folder: RunFolder) -> dict[str, Any]:
     """What is in `engine.json`; `served` and `step` are None where it does not tell of them."""
     found: dict[str, Any] = {"notes": [], "warning": None}
     if folder.engine.is_file():
-        found = json.loads(folder.engine.read_text(encoding="utf-8"))
+        found = read_json(folder.engine)
     return {"served": None, "step": None, **found}
 
 

@@ -59,14 +59,22 @@ def verify_files(config: RunConfig, folder: RunFolder) -> list[Check]:
     def source() -> DataSource:
         return reopen_input(config, folder)
 
+    @cache
+    def lines() -> list[dict[str, Any]]:
+        return read_scores(folder)
+
+    @cache
+    def fingerprints() -> list[str]:
+        return fingerprints_of(source())
+
     checks: dict[str, Callable[[], str]] = {
         "input": lambda: _input(folder, source()),
-        "scores": lambda: _scores(folder, source()),
-        "rejections": lambda: _rejections(folder),
-        "overrides": lambda: _overrides(folder, source()),
-        "decision": lambda: _decision(folder),
+        "scores": lambda: _scores(folder, source(), lines()),
+        "rejections": lambda: _rejections(folder, lines()),
+        "overrides": lambda: _overrides(folder, fingerprints()),
+        "decision": lambda: _decision(folder, lines()),
         "outputs": lambda: _outputs(folder),
-        "rows": lambda: _rows(config, folder, source()),
+        "rows": lambda: _rows(config, folder, source(), lines(), fingerprints()),
     }
     return [checked(name, check) for name, check in checks.items()]
 
@@ -77,8 +85,7 @@ def _input(folder: RunFolder, source: DataSource) -> str:
     return f"{source.location} is what was scored (SHA-256 {sha256[:12]}…)."
 
 
-def _scores(folder: RunFolder, source: DataSource) -> str:
-    lines = read_scores(folder)
+def _scores(folder: RunFolder, source: DataSource, lines: Sequence[dict[str, Any]]) -> str:
     expected = source.facts.rows
     if [line["row"] for line in lines] != list(range(expected)):
         raise UserError(
@@ -97,17 +104,17 @@ def _scores(folder: RunFolder, source: DataSource) -> str:
     return f"each of the {expected} rows once, unchanged since the files were written."
 
 
-def _rejections(folder: RunFolder) -> str:
+def _rejections(folder: RunFolder, lines: Sequence[dict[str, Any]]) -> str:
     told = [(entry["row"], entry["reason"]) for entry in read_json(folder.rejections)]
-    lines = [line for line in read_scores(folder) if line["status"] == "rejected"]
-    if told != [(line["row"], line["reason"].partition(": ")[0]) for line in lines]:
+    rejected = [line for line in lines if line["status"] == "rejected"]
+    if told != [(line["row"], line["reason"].partition(": ")[0]) for line in rejected]:
         raise UserError("rejections.json does not name the rows that the score table rejects.")
-    return f"the {len(lines)} rejected rows have a reason each."
+    return f"the {len(rejected)} rejected rows have a reason each."
 
 
-def _overrides(folder: RunFolder, source: DataSource) -> str:
+def _overrides(folder: RunFolder, fingerprints: Sequence[str]) -> str:
     recorded = read_overrides(folder)
-    check_trail(recorded, fingerprints_of(source), folder.overrides)
+    check_trail(recorded, fingerprints, folder.overrides)
     trail = read_outputs(folder)["trail"]
     if trail_record(folder, trail["bytes"]) != trail:
         raise UserError(
@@ -125,10 +132,10 @@ def _overrides(folder: RunFolder, source: DataSource) -> str:
     return f"{len(recorded)} lines, all for the rows as they are; {len(now)} in effect."
 
 
-def _decision(folder: RunFolder) -> str:
+def _decision(folder: RunFolder, lines: Sequence[dict[str, Any]]) -> str:
     decision = read_decision(folder)
     limit = decision["threshold"]
-    counts = counted(read_scores(folder), limit, in_effect(read_overrides(folder)))
+    counts = counted(lines, limit, in_effect(read_overrides(folder)))
     wrong = [name for name, value in counts.items() if decision[name] != value]
     if wrong:
         raise UserError(
@@ -153,11 +160,16 @@ def _outputs(folder: RunFolder) -> str:
     return f"{', '.join(files)} are as they were written."
 
 
-def _rows(config: RunConfig, folder: RunFolder, source: DataSource) -> str:
+def _rows(
+    config: RunConfig,
+    folder: RunFolder,
+    source: DataSource,
+    lines: Sequence[dict[str, Any]],
+    fingerprints: Sequence[str],
+) -> str:
     """Compare what each file holds with what it should hold, row by row."""
-    fingerprints = fingerprints_of(source)
     overrides = in_effect(read_overrides(folder))
-    rows = divide(read_scores(folder), read_decision(folder)["threshold"], overrides)
+    rows = divide(lines, read_decision(folder)["threshold"], overrides)
     if sorted((*rows.kept, *rows.removed, *rows.rejected)) != list(range(len(fingerprints))):
         raise UserError("Not every row of the input is kept, removed or rejected once.")
     for name, positions in file_rows(rows, config.on_reject).items():

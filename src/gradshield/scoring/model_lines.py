@@ -7,9 +7,8 @@ from typing import Any
 
 from gradshield.config import ScoringSettings
 from gradshield.data.survey import Scorable
-from gradshield.data.tokenization import TokenizedExample
 from gradshield.models.load import LoadedModel
-from gradshield.models.usable import embedded_tokens, unknown_token
+from gradshield.models.usable import embedded_tokens, unreadable
 from gradshield.scoring.engines import PreparedEngine
 from gradshield.scoring.lines import score_lines
 from gradshield.scoring.parts import Advance, Ids, ScoreLines
@@ -32,18 +31,13 @@ def lines_by_model(
     known = embedded_tokens(loaded.model)
 
     def score(rows: Sequence[Scorable], ids: Ids, advance: Advance) -> list[dict[str, Any]]:
-        foreign = {row.row: token for row in rows if (token := _largest(row)) >= known}
+        foreign = unreadable(rows, known)
         readable = [row for row in rows if row.row not in foreign]
         lines = score_lines(loaded, readable, engine, settings, ids=ids, progress=advance)
         advance(len(foreign))
         return lines + [
-            rejected_line(row, ids.get(row), reason_text(unknown_token(token)))
-            for row, token in foreign.items()
+            rejected_line(row, ids.get(row), reason_text(rejection))
+            for row, rejection in foreign.items()
         ]
 
     return score
-
-
-def _largest(row: Scorable) -> int:
-    answers = (row,) if isinstance(row, TokenizedExample) else (row.chosen, row.rejected)
-    return max(max(answer.input_ids) for answer in answers)
