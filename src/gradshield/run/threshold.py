@@ -17,7 +17,7 @@ from gradshield.config import ThresholdSettings
 from gradshield.errors import UserError, first_line
 from gradshield.run.folder import RunFolder, damaged, read_json, write_json
 from gradshield.run.overrides import Override, in_effect, read_overrides
-from gradshield.scoring.table import SCHEMA, read_table
+from gradshield.scoring.table import SCHEMA, ScoreTable, read_table, score_table
 from gradshield.threshold import Decision, decide
 
 DECISION_KEYS = ("threshold",)
@@ -203,6 +203,26 @@ def read_scores(folder: RunFolder) -> list[dict[str, Any]]:
             "again, it goes on from there; shards are joined by `gradshield merge`."
         )
     return lines
+
+
+def read_score_table(folder: RunFolder) -> ScoreTable:
+    """The score table of a run, by columns.
+
+    Raises:
+        UserError: There is none yet, or only a part of it.
+    """
+    try:
+        table = score_table(folder.scores)
+    except (pa.ArrowException, OSError, ValueError) as fault:
+        raise damaged(folder.scores, first_line(fault)) from fault
+    if not len(table):
+        raise UserError(f"No scores in {folder.path} yet: run `gradshield score` first.")
+    if not folder.rejections.is_file():
+        raise UserError(
+            f"Scoring in {folder.path} stopped after {len(table)} rows: run the same command "
+            "again, it goes on from there; shards are joined by `gradshield merge`."
+        )
+    return table
 
 
 def read_reference(folder: RunFolder) -> np.ndarray[Any, np.dtype[np.float64]] | None:

@@ -4,11 +4,16 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.dataset as pa_dataset
 import pyarrow.parquet as pq
 
 from gradshield.data.conversation import Rejection
@@ -137,6 +142,97 @@ def read_footer(path: Path) -> dict[str, Any] | None:
         return None
     about: dict[str, Any] = json.loads(metadata[FOOTER_KEY])
     return about
+
+
+@dataclass(frozen=True)
+class ScoreTable:
+    """A score table: what is short by columns, in memory; whole lines from the files, in turn.
+
+    Every column is in the order of the input, [rows].
+
+    Attributes:
+        files: The parts that the lines are in, in the order of their rows.
+        row: Position in the input.
+        id: The row's own id as text, null if it has none.
+        scored: Whether it has a score; if not it was rejected.
+        fihs: FIHS, NaN where rejected.
+        loss: Mean loss of the response tokens in nats, NaN where rejected.
+        response_tokens: Number of response tokens, 0 where rejected.
+        truncated: Whether tokens were cut away; False where rejected.
+        reasons: Of each rejected row, why.
+        holds_pairs: Whether some row is a preference.
+    """
+
+    files: tuple[Path, ...]
+    row: npt.NDArray[np.int64]
+    id: pa.ChunkedArray
+    scored: npt.NDArray[np.bool_]
+    fihs: npt.NDArray[np.float64]
+    loss: npt.NDArray[np.float64]
+    response_tokens: npt.NDArray[np.int64]
+    truncated: npt.NDArray[np.bool_]
+    reasons: Mapping[int, str]
+    holds_pairs: bool
+
+    def __len__(self) -> int:
+        return len(self.row)
+
+    def lines(self, columns: Sequence[str] | None = None) -> Iterator[dict[str, Any]]:
+        """Whole lines in the order of the rows, read from one file after the other.
+
+        Args:
+            columns: Which of `SCHEMA`; all if None.
+        """
+        for path in self.files:
+            yield from pq.read_table(path, schema=SCHEMA, columns=columns).to_pylist()
+
+    def lines_of(self, rows: Collection[int]) -> dict[int, dict[str, Any]]:
+        """Whole lines of a few rows, by row; only the files that hold them are read."""
+        wanted = pa.array(sorted(rows), type=pa.int64())
+        found = pa_dataset.dataset(self.files, schema=SCHEMA, format="parquet").to_table(
+            filter=pc.field("row").isin(wanted)
+        )
+        return {line["row"]: line for line in found.to_pylist()}
+
+
+_IN_MEMORY = ("row", "id", "fihs", "loss", "response_tokens", "truncated", "status", "reason")
+
+
+def score_table(folder: Path) -> ScoreTable:
+    """Read the columns of all parts of a score table; they are as many rows, each in one of them.
+
+    Raises:
+        ArrowException, OSError, ValueError: A part is damaged.
+    """
+    stored = {
+        path: pq.read_table(path, schema=SCHEMA, columns=[*_IN_MEMORY, "chosen_tokens"])
+        for path in folder.glob("*.parquet")
+    }
+    files = sorted(stored, key=lambda path: (_first_row(stored[path]), path.name))
+    table = pa.concat_tables([stored[path] for path in files] or [SCHEMA.empty_table()])
+    table = table.combine_chunks()
+    scored = _numbers(pc.equal(table["status"], "scored"), False)
+    rejected = table.filter(pa.array(~scored)).select(["row", "reason"])
+    return ScoreTable(
+        files=tuple(files),
+        row=_numbers(table["row"], -1),
+        id=table["id"],
+        scored=scored,
+        fihs=_numbers(table["fihs"], math.nan),
+        loss=_numbers(table["loss"], math.nan),
+        response_tokens=_numbers(table["response_tokens"], 0),
+        truncated=_numbers(table["truncated"], False),
+        reasons={line["row"]: line["reason"] for line in rejected.to_pylist()},
+        holds_pairs=table["chosen_tokens"].null_count < len(table),
+    )
+
+
+def _first_row(part: pa.Table) -> int:
+    return -1 if not len(part) else int(part["row"][0].as_py())
+
+
+def _numbers(column: Any, absent: float | bool) -> Any:
+    return column.fill_null(absent).to_numpy(zero_copy_only=False)
 
 
 def read_table(folder: Path) -> list[dict[str, Any]]:
