@@ -156,6 +156,10 @@ def _held(path: Path, holder: str, patience: float) -> Iterator[None]:
         lock.acquire(timeout=patience)
     except Timeout as taken:
         raise _BusyError(_told_by(path)) from taken
+    except OSError as fault:
+        if fault.errno in _WITHOUT_LOCKS:
+            path.unlink(missing_ok=True)
+        raise
     try:
         with suppress(OSError):  # Windows lets nobody write into a locked file
             path.write_text(json.dumps(_record(holder)), encoding="utf-8")
