@@ -32,7 +32,7 @@ def disk(tmp_path: Path) -> Iterator[Path]:
     if not mounted:
         pytest.skip("this machine does not let us mount a disk")
     yield place
-    _mount("umount", str(place))
+    _mount("umount", "-l", str(place))  # files that are mapped into memory keep it busy
 
 
 def _enlarge(disk: Path, kilobytes: int) -> None:
