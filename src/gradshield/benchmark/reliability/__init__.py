@@ -1,1 +1,1 @@
-"""What happens to a run when something goes wrong."""
+"""What a run takes, and what it withstands, measured without a model."""
