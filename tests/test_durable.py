@@ -245,6 +245,28 @@ def test_a_full_disk_leaves_the_old_file_and_says_which(
     assert target.read_text() == "new"
 
 
+def test_a_file_of_a_draft_is_called_by_the_name_that_it_is_to_have(tmp_path: Path) -> None:
+    def write() -> None:
+        with written_whole(tmp_path / "kept") as folder:
+            folder.mkdir()
+            with written_whole(folder / "a.jsonl"):
+                raise FULL
+
+    with pytest.raises(UserError) as caught:
+        write()
+    assert str(caught.value).startswith(f"{tmp_path / 'kept' / 'a.jsonl'} cannot be written: ")
+
+
+def test_a_fault_without_a_file_gets_its_name(tmp_path: Path) -> None:
+    broken = OSError(errno.EIO, "Input/output error")
+    told = r"a\.json cannot be written: Input/output error\. Nothing"
+    with pytest.raises(UserError, match=told), written_whole(tmp_path / "a.json"):
+        raise broken
+    denied = PermissionError(errno.EACCES, "Permission denied", "/data/rows.jsonl")
+    with pytest.raises(PermissionError), written_whole(tmp_path / "a.json"):
+        raise denied
+
+
 def test_other_faults_stay_what_they_are(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="a bug"), written_whole(tmp_path / "a"):
         raise ValueError("a bug")

@@ -16,7 +16,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from gradshield.errors import UserError
+from gradshield.errors import UserError, first_line
 
 DRAFT = ".draft"
 """How the folder ends in which a file or folder is written before it takes its place."""
@@ -133,19 +133,18 @@ def sync_folder(folder: Path) -> None:
 
 def make_folder(folder: Path) -> None:
     """Make a folder and those above it, and wait until their names are on the disk."""
-    if folder.is_dir():
-        return
-    make_folder(folder.parent)
-    folder.mkdir(exist_ok=True)
-    sync_folder(folder.parent)
+    new = [path for path in (folder, *folder.parents) if not path.exists()]
+    folder.mkdir(parents=True, exist_ok=True)
+    for path in reversed(new):
+        sync_folder(path.parent)
 
 
 @contextmanager
 def told_of(target: Path) -> Iterator[None]:
-    """Tell the user of a full disk, whichever library met it, and of which file it was.
+    """Tell the user of which file it was that the system would not write.
 
     Raises:
-        UserError: The disk is full, or a quota is used up.
+        UserError: The disk is full, or the system refused something without saying where.
     """
     try:
         yield
@@ -154,6 +153,11 @@ def told_of(target: Path) -> Iterator[None]:
     except Exception as fault:
         if is_full_disk(fault):
             raise full_disk(target) from fault
+        if isinstance(fault, OSError) and fault.filename is None:
+            why = fault.strerror or first_line(fault)
+            raise UserError(
+                f"{_final(target)} cannot be written: {why}. {_NOTHING_LOST}"
+            ) from fault
         raise
 
 
@@ -163,9 +167,20 @@ def is_full_disk(fault: BaseException) -> bool:
     return number in _FULL or any(text in str(fault) for text in _FULL_TEXT)
 
 
-def full_disk(place: object) -> UserError:
+def full_disk(place: str | Path) -> UserError:
     """What a user is told when there is no more room for a file."""
     return UserError(
-        f"{place} cannot be written: the disk is full, or a quota is used up. Nothing was left "
-        "half written. Make room and start the same command again: it goes on from what is done."
+        f"{_final(Path(place))} cannot be written: the disk is full, or a quota is used up. Make "
+        f"room. {_NOTHING_LOST}"
     )
+
+
+_NOTHING_LOST = (
+    "Nothing was left half written: the same command goes on from what is done, when this is "
+    "mended."
+)
+
+
+def _final(path: Path) -> Path:
+    """The place that a file of a draft is to have."""
+    return Path(*(part for part in path.parts if not _DRAFT.fullmatch(part)))

@@ -184,7 +184,7 @@ def test_a_full_disk_is_told_wherever_it_is_met(
     assert outcome.code == 1
     [line] = outcome.err.splitlines()
     assert line.startswith(f"Error: {text}: the disk is full")
-    assert "the same command again" in line
+    assert "the same command goes on" in line
 
 
 def test_a_bug_keeps_its_traceback(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
