@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from gradshield.errors import UserError
 from gradshield.files import append_lines, sha256_of, write_text, written_whole
 
 
@@ -131,6 +132,6 @@ def test_a_full_disk_appends_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyP
         raise OSError("disk full")
 
     monkeypatch.setattr("os.fsync", full)
-    with pytest.raises(OSError, match="disk full"):
+    with pytest.raises(UserError, match=r"trail\.jsonl cannot be written: disk full\."):
         append_lines(target, ["two"])
     assert target.read_bytes() == b"one\n"

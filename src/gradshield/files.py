@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import errno
 import hashlib
+import json
 import os
-import shutil
-import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
 from platformdirs import user_cache_path
+
+from gradshield.durable import drafted, put_in_free_place, put_in_place, sync_folder, told_of
 
 
 def cache_folder() -> Path:
@@ -24,42 +25,26 @@ def cache_folder() -> Path:
 def written_whole(target: Path, *, once: bool = False) -> Iterator[Path]:
     """Give a temporary path beside `target` that takes its place only if the block succeeds.
 
-    Works for a file and for a folder: the block decides which by what it creates.
+    Works for a file and for a folder: the block decides which by what it creates. When this
+    returns, all of it is on the disk.
 
     Args:
         target: Where it goes.
         once: Leave a file that is there at the end as it is. Of several processes that write the
             same file at the same time, all then read what the first of them wrote.
+
+    Raises:
+        UserError: The disk is full; `target` is as it was.
     """
-    target.parent.mkdir(parents=True, exist_ok=True)
-    workplace = Path(tempfile.mkdtemp(prefix=f".{target.name}.", dir=target.parent))
-    draft = workplace / target.name
-    try:
+    with told_of(target), drafted(target) as draft:
         yield draft
         if draft.is_file():
             # Some libraries write for the owner alone.
             draft.chmod(0o666 & ~_umask())
-        # A folder cannot be renamed over another one; a link to one is replaced like a file.
-        if draft.is_dir() and target.is_symlink():
-            target.unlink()
-        elif draft.is_dir() and target.is_dir():
-            shutil.rmtree(target)
         if once:
-            _put_once(draft, target)
+            put_in_free_place(draft, target)
         else:
-            os.replace(draft, target)
-    finally:
-        shutil.rmtree(workplace, ignore_errors=True)
-
-
-def _put_once(draft: Path, target: Path) -> None:
-    try:
-        os.link(draft, target)  # unlike a renaming, it never takes another file's place
-    except FileExistsError:
-        return
-    except OSError:  # a file system without links, where looking first has to do
-        if not target.exists():
-            os.replace(draft, target)
+            put_in_place(draft, target)
 
 
 def _umask() -> int:
@@ -76,12 +61,16 @@ def write_text(target: Path, text: str, *, once: bool = False) -> None:
 
 
 def append_lines(target: Path, lines: Sequence[str]) -> None:
-    """Append lines to a UTF-8 text file, all or none, and wait until they are on the disk."""
+    """Append lines to a UTF-8 text file, all or none, and wait until they are on the disk.
+
+    Raises:
+        UserError: The disk is full; the file is as it was.
+    """
     if not lines:
         return
     content = "".join(f"{line}\n" for line in lines).encode()
     # Unbuffered and in append mode: one write, which cannot mix with that of another process.
-    with target.open("ab", buffering=0) as stream:
+    with told_of(target), target.open("ab", buffering=0) as stream:
         size = stream.tell()
         try:
             if stream.write(content) != len(content):
@@ -91,18 +80,36 @@ def append_lines(target: Path, lines: Sequence[str]) -> None:
             stream.truncate(size)
             raise
     if size == 0:
-        _sync_folder(target.parent)
+        sync_folder(target.parent)
 
 
-def _sync_folder(folder: Path) -> None:
-    """Wait until the name of a new file is on the disk, where folders can be waited for."""
-    if os.name != "posix":
+def mend_last_line(target: Path) -> None:
+    """Delete the last line of a file of JSON Lines where it was cut short.
+
+    When the power goes, a part of what was being appended can be on the disk; nobody was told that
+    it was written. A line that lacks its line feed alone, as some editors leave it, gets one.
+    """
+    if not target.is_file():
         return
-    descriptor = os.open(folder, os.O_RDONLY)
+    with target.open("r+b") as stream:
+        content = stream.read()
+        last = content[content.rfind(b"\n") + 1 :]
+        if not last:
+            return
+        if _is_json(last):
+            stream.write(b"\n")
+        else:
+            stream.truncate(len(content) - len(last))
+        stream.flush()
+        os.fsync(stream.fileno())
+
+
+def _is_json(text: bytes) -> bool:
     try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+        json.loads(text)
+    except (ValueError, RecursionError):
+        return False
+    return True
 
 
 def sha256_of(path: Path) -> str:

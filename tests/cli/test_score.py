@@ -60,7 +60,7 @@ def test_interrupted_scoring_goes_on_and_ends_the_same(
     first = _counted(short_parts, stop_at_call=3)
     stopped = gradshield("filter", data, "-o", run, *options)
     assert stopped.code == 130
-    assert "Interrupted. The same command goes on" in stopped.err
+    assert "Stopped. What is done is kept: the same command goes on" in stopped.err
     assert "Traceback" not in stopped.err
     assert list(_scores(run)) == ["part-00000.parquet"]
     assert first.calls[1] == [0, 1, 3, 5, 6]

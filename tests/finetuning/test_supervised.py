@@ -14,11 +14,12 @@ from transformers import TrainerCallback
 
 from gradshield.data.tokenization import TokenizedExample
 from gradshield.errors import UserError
+from gradshield.finetuning.checkpoints import WHOLE as MARK
+from gradshield.finetuning.checkpoints import last_checkpoint
 from gradshield.finetuning.supervised import (
     LoraSettings,
     TrainingSettings,
     finetune,
-    last_checkpoint,
     train,
     training_order,
 )
@@ -235,14 +236,29 @@ def test_only_the_last_checkpoint_is_kept_and_half_written_ones_are_passed_over(
     assert last_checkpoint(tmp_path) is None
     train(tiny_llama(), chat_tokenizer(), FIVE, RESUMED, checkpoints=tmp_path)
     assert [path.name for path in tmp_path.glob("checkpoint-*")] == ["checkpoint-5"]
-    for name, state in (("checkpoint-12", None), ("checkpoint-13", '{"global_st')):
+    for name, state in (("checkpoint-12", None), ("checkpoint-13", '{"global_step": 13}')):
         (tmp_path / name).mkdir()
-        if state is not None:
+        if state is not None:  # its name can be on the disk before the rest is
             (tmp_path / name / "trainer_state.json").write_text(state)
     (tmp_path / "checkpoint-best").mkdir()
     assert last_checkpoint(tmp_path) == tmp_path / "checkpoint-5"
     state = json.loads((tmp_path / "checkpoint-5" / "trainer_state.json").read_text())
     assert state["global_step"] == 5
+
+
+def test_a_checkpoint_counts_once_it_is_on_the_disk(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def stopped(path: Path) -> None:
+        if path.name == "checkpoint-4":
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr("gradshield.finetuning.checkpoints.sync", stopped)
+    with pytest.raises(KeyboardInterrupt):
+        train(tiny_llama(), chat_tokenizer(), FIVE, RESUMED, checkpoints=tmp_path)
+    assert (tmp_path / "checkpoint-4" / "trainer_state.json").is_file()
+    assert last_checkpoint(tmp_path) == tmp_path / "checkpoint-2"
+    assert (tmp_path / "checkpoint-2" / MARK).is_file()
 
 
 def test_a_training_that_was_done_but_for_its_result_trains_no_step_more(tmp_path: Path) -> None:

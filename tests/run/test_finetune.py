@@ -208,3 +208,32 @@ def test_tied_embeddings_survive_the_model_folder(data: Path, tmp_path: Path) ->
     before: Any = load_model(str(folder), dtype="float32", device="cpu").model
     assert model.lm_head.weight is model.model.embed_tokens.weight
     assert torch.equal(model.lm_head.weight, before.lm_head.weight)
+
+
+def test_what_a_killed_training_left_is_cleared_away(
+    data: Path, model_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out, checkpoints = tmp_path / "adapter", tmp_path / "adapter.checkpoints"
+    # Killed while it wrote whose checkpoints these are to be, and other ones were being deleted.
+    (checkpoints / ".identity.json.abcd0123.draft").mkdir(parents=True)
+    (tmp_path / ".adapter.checkpoints.abcd0123.draft").mkdir()
+    (tmp_path / ".adapter.abcd0123.draft").mkdir()
+    with monkeypatch.context() as patch:
+        patch.setattr(step, "_drop_checkpoints", lambda folder, identity: None)
+        first = finetune_data(config(data, model_folder), LORA, out, Silent())
+    # Killed between the result and the deletion of the checkpoints.
+    assert (checkpoints / "identity.json").is_file()
+    assert finetune_data(config(data, model_folder), LORA, out, Silent()) == first
+    names = sorted(path.name for path in tmp_path.iterdir())
+    assert names == ["adapter", "rows.jsonl"]
+
+
+def test_checkpoints_of_another_training_stay(
+    data: Path, model_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out, checkpoints = tmp_path / "adapter", tmp_path / "adapter.checkpoints"
+    finetune_data(config(data, model_folder), LORA, out, Silent())
+    checkpoints.mkdir()
+    (checkpoints / "identity.json").write_text('{"of": "another"}')
+    finetune_data(config(data, model_folder), LORA, out, Silent())
+    assert (checkpoints / "identity.json").is_file()

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from pathlib import Path
 
 import pytest
 
 from gradshield.config import RunConfig
+from gradshield.durable import remove
 from gradshield.errors import UserError
 from gradshield.run.folder import RunFolder, write_json
 
@@ -67,6 +69,50 @@ def test_force_deletes_what_a_run_wrote_and_nothing_else(tmp_path: Path) -> None
     left = sorted(path.name for path in folder.path.iterdir())
     assert left == ["figures", "notes.txt", "provenance.json"]
     assert (folder.path / "figures" / "a").read_text() == "x"
+
+
+@pytest.mark.parametrize("cut_at", range(1, 30, 4))
+def test_a_clearing_that_was_cut_short_can_be_done_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, cut_at: int
+) -> None:
+    folder = RunFolder(tmp_path / "run")
+    folder.claim(IDENTITY, {}, force=False)
+    (folder.path / "notes.txt").write_text("x")
+    written = ("outputs.json", "kept.jsonl", "rejections.json", "engine.json", "config.yaml")
+    for name in (*written, "scores/part-00000.parquet", "direction.safetensors"):
+        (folder.path / name).parent.mkdir(exist_ok=True)
+        (folder.path / name).write_text("x")
+    calls = 0
+
+    def cut(path: Path) -> None:
+        nonlocal calls
+        calls += 1
+        if calls == cut_at:
+            raise KeyboardInterrupt
+        remove(path)
+
+    other = IDENTITY | {"proxy": "x"}
+    with monkeypatch.context() as patch:
+        patch.setattr("gradshield.run.folder.remove", cut)
+        with contextlib.suppress(KeyboardInterrupt):
+            folder.claim(other, {}, force=True)
+    there = {name for name in written if (folder.path / name).exists()}
+    # What says that a step is done does not outlive what the step has made.
+    assert folder.scores.exists() or "rejections.json" not in there
+    assert "kept.jsonl" in there or "outputs.json" not in there
+    assert not folder.scores.exists() or "engine.json" in there
+    assert folder.read_identity() in (IDENTITY, other)
+    folder.claim(other, {}, force=True)
+    assert folder.read_identity() == other
+    left = sorted(path.name for path in folder.path.iterdir())
+    assert left == ["notes.txt", "provenance.json"]
+
+
+def test_locks_and_drafts_do_not_make_a_folder_somebodys(tmp_path: Path) -> None:
+    (tmp_path / ".lock").touch()
+    (tmp_path / ".provenance.json.abcd0123.draft").mkdir()
+    assert not RunFolder(tmp_path).holds_something()
+    assert RunFolder(tmp_path).claim(IDENTITY, {}, force=False) is False
 
 
 def test_force_keeps_a_run_of_the_same_inputs(tmp_path: Path) -> None:

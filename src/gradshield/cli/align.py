@@ -10,6 +10,7 @@ import typer
 from gradshield.cli.display import Display
 from gradshield.finetuning.align import align, load_recipe
 from gradshield.models.load import load_model
+from gradshield.run.lock import at_work_on
 
 
 def align_command(
@@ -34,7 +35,8 @@ def align_command(
         settings = settings.model_copy(update={"model": model})
     display = Display(quiet=quiet)
     loaded = load_model(settings.model, dtype="float32", device=device, say=display.say)
-    change = align(loaded, settings, out, display)
+    with at_work_on(out, display):
+        change = align(loaded, settings, out, display)
     display.say(
         f"The adapter is in {out}; the cut kept {change.energy_kept:.0%} of the energy of the "
         f"whole change. Check it with `gradshield check --model {settings.model} --adapter {out}`."

@@ -15,6 +15,7 @@ from gradshield.config import RunConfig
 from gradshield.run.apply import apply, check_input, review_of
 from gradshield.run.folder import RunFolder
 from gradshield.run.incoming_overrides import read_exported
+from gradshield.run.lock import at_work
 from gradshield.run.overrides import not_recorded, record_overrides
 from gradshield.run.report import write_report
 from gradshield.run.summary import write_summary
@@ -64,20 +65,21 @@ def apply_command(
     Example: gradshield apply runs/train --overrides overrides.json
     """
     folder = RunFolder(run)
-    config = folder.read_config()
     given = {"on_reject": on_reject, "action": action, "shards": shards}
     chosen = {name: value for name, value in given.items() if value is not None}
-    config = checked(RunConfig, **{**config.model_dump(), **chosen})
-    # Nothing is written for a choice that cannot be carried out.
-    source = check_input(config, folder)
-    if overrides is not None:
-        reviewed = review_of(folder, source)
-        marks = not_recorded(folder, read_exported(overrides, reviewed, reviewer))
-        record_overrides(folder, marks, reviewed)
-    count_again(folder)
-    if chosen:
-        folder.write_config(config)
-    write_summary(config, folder)
-    write_report(config, folder, Display(quiet=True))
-    apply(config, folder, source)
+    display = Display(quiet=True)
+    with at_work(folder, display):
+        config = checked(RunConfig, **{**folder.read_config().model_dump(), **chosen})
+        # Nothing is written for a choice that cannot be carried out.
+        source = check_input(config, folder)
+        if overrides is not None:
+            reviewed = review_of(folder, source)
+            marks = not_recorded(folder, read_exported(overrides, reviewed, reviewer))
+            record_overrides(folder, marks, reviewed)
+        count_again(folder)
+        if chosen:
+            folder.write_config(config)
+        write_summary(config, folder)
+        write_report(config, folder, display)
+        apply(config, folder, source)
     show_closing(folder, as_json=json, show_text=show_text)

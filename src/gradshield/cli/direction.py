@@ -18,6 +18,7 @@ from gradshield.probes.calibration import DEFAULT_NORMALISATION, DEFAULT_TAKE_OU
 from gradshield.probes.direction import load_direction
 from gradshield.probes.export import ABOVE, BELOW, export_direction
 from gradshield.run.folder import RunFolder
+from gradshield.run.lock import at_work_on
 from gradshield.run.score import measure
 from gradshield.scoring.engines.base import DEFAULT_REDUCTION
 
@@ -133,11 +134,11 @@ def export_command(
         raise UserError(f"{run} holds no direction yet: run `gradshield direction measure` first.")
     if step == 0:
         raise UserError("--step 0.0: must be greater than 0.")
-    if out.exists() and any(out.iterdir()):
-        raise UserError(f"{out} exists and is not empty: name another --out.")
-    kept = export_direction(
-        load_direction(folder.direction), out, rank=rank, step=step, base_model=config.model.name
-    )
+    direction = load_direction(folder.direction)
+    with at_work_on(out):
+        if out.exists() and any(out.iterdir()):
+            raise UserError(f"{out} exists and is not empty: name another --out.")
+        kept = export_direction(direction, out, rank=rank, step=step, base_model=config.model.name)
     console = SafeConsole()
     console.print(f"{kept:.1%} of the direction's energy kept at rank {rank}.")
     merged = "" if config.model.adapter is None else f" with {config.model.adapter} merged"

@@ -28,9 +28,11 @@ from gradshield.cli.report import report_command
 from gradshield.cli.review import review_command
 from gradshield.cli.score import score_command
 from gradshield.cli.show import show_command
+from gradshield.cli.stopping import STOPPED, exit_code, stoppable
 from gradshield.cli.terminal import SafeConsole
 from gradshield.cli.threshold import threshold_command
 from gradshield.cli.verify import verify_command
+from gradshield.durable import full_disk, is_full_disk
 from gradshield.errors import UserError
 from gradshield.run.apply import RowsRejected
 
@@ -39,7 +41,8 @@ typer_app = typer.Typer(
         "Find and remove the finetuning examples that would erode a chat model's refusals.\n\n"
         "Start with `gradshield check --model M --data D`, then `gradshield filter D --model M "
         "--out RUN`. Exit codes: 0 done, 1 something to mend (one line says what), 2 rows were "
-        "rejected under --on-reject fail, or a check of `verify` failed, 130 interrupted."
+        "rejected under --on-reject fail, or a check of `verify` failed, 130 interrupted, 143 "
+        "terminated."
     ),
     add_completion=False,
     rich_markup_mode="markdown",
@@ -94,13 +97,24 @@ def _with_exit_codes(command: Callable[..., Any]) -> Callable[..., Any]:
         except RowsRejected as fault:
             raise _exit(f"Error: {fault}", 2) from fault
         except OSError as fault:
-            place = "" if fault.filename is None else f": {fault.filename}"
-            raise _exit(f"Error: {fault.strerror or fault}{place}", 1) from fault
-        except KeyboardInterrupt as fault:
-            text = "Interrupted. The same command goes on where this one stopped."
-            raise _exit(text, 130) from fault
+            raise _exit(f"Error: {_of_system(fault)}", 1) from fault
+        except KeyboardInterrupt as stop:
+            raise _exit(STOPPED, exit_code(stop)) from stop
+        except Exception as fault:
+            # What torch raises when it cannot write is no OSError.
+            if not is_full_disk(fault):
+                raise
+            raise _exit(f"Error: {full_disk('A file')}", 1) from fault
 
     return run
+
+
+def _of_system(fault: OSError) -> str:
+    """What the operating system refused, in one line."""
+    if is_full_disk(fault):
+        return str(full_disk(fault.filename or "A file"))
+    place = "" if fault.filename is None else f": {fault.filename}"
+    return f"{fault.strerror or fault}{place}"
 
 
 def _exit(text: str, code: int) -> typer.Exit:
@@ -134,7 +148,8 @@ def app() -> None:
     """Run the command line; the exit codes are those of its help."""
     _quieten_libraries()
     try:
-        outcome = typer_app(sys.argv[1:] or ["--help"], standalone_mode=False)
+        with stoppable():
+            outcome = typer_app(sys.argv[1:] or ["--help"], standalone_mode=False)
     except TyperException as mistyped:
         # By itself Typer exits with 2 here, which means rejected rows with us.
         text = mistyped.format_message()

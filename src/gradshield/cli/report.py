@@ -11,6 +11,7 @@ from gradshield.cli import options as o
 from gradshield.cli.display import Display
 from gradshield.cli.terminal import SafeConsole
 from gradshield.run.folder import RunFolder
+from gradshield.run.lock import at_work
 from gradshield.run.report import write_report
 from gradshield.run.summary import write_summary
 
@@ -42,11 +43,12 @@ def report_command(
     Example: gradshield report runs/train --redact
     """
     folder = RunFolder(run)
-    config = folder.read_config()
     if out is None:
         out = folder.redacted if redact else folder.path
     display = Display(quiet=quiet)
-    page = write_report(config, folder, display, out=out, redact=redact)
-    if not redact:
-        write_summary(config, folder)
+    with at_work(folder, display):
+        config = folder.read_config()
+        page = write_report(config, folder, display, out=out, redact=redact)
+        if not redact:
+            write_summary(config, folder)
     SafeConsole().print(str(page), soft_wrap=True)

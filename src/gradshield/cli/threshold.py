@@ -8,6 +8,7 @@ from gradshield.cli.display import Display
 from gradshield.cli.run_config import checked
 from gradshield.config import ThresholdSettings
 from gradshield.run.folder import RunFolder
+from gradshield.run.lock import at_work
 from gradshield.run.report import write_report
 from gradshield.run.summary import write_summary
 from gradshield.run.threshold import threshold as decide_threshold
@@ -27,9 +28,11 @@ def threshold_command(
     """
     folder = RunFolder(run)
     settings = checked(ThresholdSettings, rule=threshold, level=level, seed=seed)
-    config = folder.read_config().model_copy(update={"threshold": settings})
-    decide_threshold(folder, settings)
-    folder.write_config(config)
-    write_summary(config, folder)
-    write_report(config, folder, Display(quiet=True))
+    display = Display(quiet=True)
+    with at_work(folder, display):
+        config = folder.read_config().model_copy(update={"threshold": settings})
+        decide_threshold(folder, settings)
+        folder.write_config(config)
+        write_summary(config, folder)
+        write_report(config, folder, display)
     show_closing(folder, as_json=json, show_text=show_text, applied=False)

@@ -6,7 +6,6 @@ exactly what was scored.
 
 from __future__ import annotations
 
-import json
 import math
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
@@ -30,6 +29,7 @@ from transformers import (
 from gradshield.data.tokenization import TokenizedExample
 from gradshield.errors import UserError
 from gradshield.files import written_whole
+from gradshield.finetuning.checkpoints import KeepLast, last_checkpoint
 from gradshield.models.layers import block_linear_layers
 from gradshield.progress import Progress, Silent
 
@@ -250,6 +250,7 @@ def _train(
         with progress.track("Finetuning", steps, "steps") as advance:
             reporter = _Reporter(advance)
             trainer.add_callback(reporter)
+            trainer.add_callback(KeepLast())
             trainer.train(resume_from_checkpoint=None if last is None else str(last))
     logged = trainer.state.log_history
     losses = tuple(float(entry["loss"]) for entry in logged if "loss" in entry)
@@ -301,31 +302,11 @@ def _trainer_arguments(
         logging_nan_inf_filter=False,
         save_strategy="no" if checkpoints is None else "steps",
         save_steps=settings.save_every,
-        save_total_limit=1,
         report_to="none",
     )
     # Else transformers would spread each micro-batch over all GPUs that it sees.
     arguments._n_gpu = min(arguments.n_gpu, 1)
     return arguments
-
-
-def last_checkpoint(folder: Path) -> Path | None:
-    """The latest checkpoint that was written to its end, or None."""
-    numbered = sorted(
-        (int(path.name.removeprefix("checkpoint-")), path)
-        for path in folder.glob("checkpoint-*")
-        if path.name.removeprefix("checkpoint-").isdecimal()
-    )
-    return next((path for _, path in reversed(numbered) if _is_whole(path)), None)
-
-
-def _is_whole(checkpoint: Path) -> bool:
-    """The trainer writes its own state last."""
-    try:
-        json.loads((checkpoint / "trainer_state.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return False
-    return True
 
 
 class _Reporter(TrainerCallback):

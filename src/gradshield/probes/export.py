@@ -14,7 +14,7 @@ from pathlib import Path
 import torch
 
 from gradshield.errors import UserError
-from gradshield.files import write_text
+from gradshield.files import write_text, written_whole
 from gradshield.models.low_rank import LowRankChange, cut_to_rank, save_as_adapter
 from gradshield.probes.direction import Direction
 
@@ -50,7 +50,7 @@ def export_direction(
 
     Args:
         direction: g; each matrix is cut to its leading directions.
-        folder: Where the two adapter folders go.
+        folder: Where the two adapter folders go; it is written whole.
         rank: Directions that each matrix keeps.
         step: Length e of the step in parameter space.
         base_model: Name of the model that the adapters belong to.
@@ -73,14 +73,16 @@ def export_direction(
         for name, tensor in direction.tensors.items()
     }
     cut = cut_to_rank(unit, rank)
-    for name, sign in ((ABOVE, 1), (BELOW, -1)):
-        moved = {layer: (a, sign * step * b) for layer, (a, b) in cut.factors.items()}
-        # In float16 numbers of this size would be lost.
-        save_as_adapter(
-            LowRankChange(moved, cut.energy_kept), folder / name, base_model, torch.float32
-        )
     record = ExportRecord(base_model, direction_sha256(direction), rank, step, cut.energy_kept)
-    write_text(folder / RECORD, json.dumps(asdict(record), indent=2) + "\n")
+    with written_whole(folder) as draft:
+        draft.mkdir()
+        for name, sign in ((ABOVE, 1), (BELOW, -1)):
+            moved = {layer: (a, sign * step * b) for layer, (a, b) in cut.factors.items()}
+            # In float16 numbers of this size would be lost.
+            save_as_adapter(
+                LowRankChange(moved, cut.energy_kept), draft / name, base_model, torch.float32
+            )
+        write_text(draft / RECORD, json.dumps(asdict(record), indent=2) + "\n")
     return cut.energy_kept
 
 

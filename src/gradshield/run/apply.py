@@ -11,7 +11,7 @@ from gradshield.run.actions import check_columns, new_columns, write_annotated
 from gradshield.run.fingerprints import fingerprints_of, run_fingerprint
 from gradshield.run.folder import RunFolder
 from gradshield.run.masking import write_masked
-from gradshield.run.outputs import record_outputs, withdraw_record
+from gradshield.run.outputs import record_outputs, record_withdrawn
 from gradshield.run.overrides import (
     Override,
     ReviewedRun,
@@ -60,9 +60,9 @@ def apply(config: RunConfig, folder: RunFolder, source: DataSource | None = None
     overrides = in_effect(read_overrides(folder))
     rows = divide(lines, limit, overrides)
     fails = config.on_reject == "fail" and bool(rows.rejected)
-    # First: if it cannot be written, all other files still belong to one decision.
-    added = {} if fails else _write_action(config, folder, source, lines, limit, overrides)
-    withdraw_record(folder)
+    with record_withdrawn(folder):
+        # First: if it cannot be written, all other files still belong to one decision.
+        added = {} if fails else _write_action(config, folder, source, lines, limit, overrides)
     _write_parts(config, folder, source, rows, fails)
     record_action(folder, counted(lines, limit, overrides), config.action, added)
     for name in ("annotated", "masked"):

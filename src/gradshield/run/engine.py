@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from gradshield.durable import remove
 from gradshield.errors import UserError
 from gradshield.run.folder import RunFolder, read_json, write_json
 
@@ -48,7 +49,7 @@ def keep_engine(folder: RunFolder, about: Mapping[str, Any]) -> dict[str, Any]:
             "--out."
         )
     if folder.engine.is_file():
-        folder.reference.unlink(missing_ok=True)
+        remove(folder.reference)
         write_json(folder.engine, about)
     else:
         write_json(folder.engine, about, once=True)

@@ -28,6 +28,7 @@ from gradshield.models.load import LoadedModel, load_model
 from gradshield.probes.prompt_sets import spread
 from gradshield.progress import Progress
 from gradshield.run.folder import write_json
+from gradshield.run.lock import at_work_on
 from gradshield.run.provenance import hardware, model_identity, versions
 
 RESULT, GENERATIONS, ITEMS = "evaluation.json", "generations.parquet", "items.parquet"
@@ -48,6 +49,11 @@ def evaluate_model(config: EvaluationConfig, out: Path, progress: Progress) -> d
         UserError: The model, a prompt set, a task or a judge cannot be used, or the folder holds
             other files.
     """
+    with at_work_on(out, progress):
+        return _evaluate(config, out, progress)
+
+
+def _evaluate(config: EvaluationConfig, out: Path, progress: Progress) -> dict[str, Any]:
     _check_replaceable(out)
     sets, tasks = _sets(config), _tasks(config)
     loaded = load_model(**config.model.model_dump(), say=progress.say)

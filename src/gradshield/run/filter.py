@@ -7,6 +7,7 @@ from gradshield.progress import Progress
 from gradshield.run.actions import check_columns
 from gradshield.run.apply import apply
 from gradshield.run.folder import RunFolder
+from gradshield.run.lock import at_work
 from gradshield.run.report import write_report
 from gradshield.run.score import LOCAL, score
 from gradshield.run.search import check_search, search
@@ -29,7 +30,8 @@ def filter_data(
     The arguments are those of `score`.
 
     Raises:
-        UserError: The data, the model or the folder cannot be used, or a search found no threshold.
+        UserError: The data, the model or the folder cannot be used, another run is at work in it,
+            or a search found no threshold.
         RowsRejected: Rows were rejected under `on_reject: fail`.
     """
     # Before the scoring, which can take hours.
@@ -38,13 +40,14 @@ def filter_data(
     source.check_layout(config.shards)
     if config.search is not None:
         check_search(config.search)
-    score(config, folder, progress, force=force, source=source, executor=executor)
-    threshold(folder, config.threshold)
-    if config.search is not None:
-        search(config, folder, progress)
-    write_summary(config, folder)
-    write_report(config, folder, progress)
-    rows = apply(config, folder)
+    with at_work(folder, progress):
+        score(config, folder, progress, force=force, source=source, executor=executor)
+        threshold(folder, config.threshold)
+        if config.search is not None:
+            search(config, folder, progress)
+        write_summary(config, folder)
+        write_report(config, folder, progress)
+        rows = apply(config, folder)
     if keeps_nothing(config, read_decision(folder)):
         progress.warn(NOTHING_KEPT)
     return rows

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 import time
 from collections.abc import Mapping
 from importlib.metadata import version
@@ -12,6 +11,7 @@ from typing import Any
 
 from gradshield.config import RunConfig
 from gradshield.data import DataSource, LoadedData
+from gradshield.durable import put_right, remove
 from gradshield.errors import UserError
 from gradshield.files import written_whole
 from gradshield.finetuning.supervised import (
@@ -24,6 +24,7 @@ from gradshield.finetuning.supervised import (
 from gradshield.models.load import LoadedModel, load_model
 from gradshield.progress import Progress
 from gradshield.run.folder import write_json
+from gradshield.run.lock import at_work_on
 from gradshield.run.provenance import model_identity, run_record
 from gradshield.run.score import read_data
 from gradshield.run.source import check_apart, open_input
@@ -68,14 +69,31 @@ def finetune_data(
     # Unusable data is to be known before the model is loaded.
     source = open_input(config, progress)
     check_apart(source, out)
+    with at_work_on(out, progress):
+        return _finetune(config, training, out, progress, source, merge=merge, force=force)
+
+
+def _finetune(
+    config: RunConfig,
+    training: TrainingSettings,
+    out: Path,
+    progress: Progress,
+    source: DataSource,
+    *,
+    merge: bool,
+    force: bool,
+) -> dict[str, Any]:
     _check_loadable(config, training, merge)
     _check_ours(out, RECORD)
     checkpoints = out.with_name(f"{out.name}.checkpoints")
+    for folder, name in ((out.parent, checkpoints.name), (checkpoints, None)):
+        put_right(folder, name)
     _check_ours(checkpoints, IDENTITY)
     loaded = load_model(**config.model.model_dump(), say=progress.say)
     identity = training_identity(config, loaded, source, training, merge)
     if (done := _done(out, identity, force)) is not None:
         progress.say(f"{out} holds the result of this very training.")
+        _drop_checkpoints(checkpoints, identity)
         return done
     data = read_data(config, loaded, progress, source)
     _check_rows(data, progress)
@@ -95,7 +113,7 @@ def finetune_data(
         "seconds": round(time.perf_counter() - started, 1),
     }
     _write_result(out, loaded, trained, record)
-    shutil.rmtree(checkpoints)
+    _drop_checkpoints(checkpoints, identity)
     return record
 
 
@@ -212,14 +230,26 @@ def _done(out: Path, identity: Mapping[str, Any], force: bool) -> dict[str, Any]
 def _claim_checkpoints(folder: Path, identity: Mapping[str, Any], force: bool) -> None:
     """Keep the checkpoints of this very training, and none of another."""
     path = folder / IDENTITY
-    if path.is_file():
-        found = json.loads(path.read_text(encoding="utf-8"))
+    found = _training_of(folder)
+    if found is not None:
         if found == identity:
             return
         if not force:
             raise _other_training(folder, found, identity)
-        shutil.rmtree(folder)
+        remove(folder)
     write_json(path, identity)
+
+
+def _drop_checkpoints(folder: Path, identity: Mapping[str, Any]) -> None:
+    """Delete the checkpoints of this very training, whose result is there."""
+    if _training_of(folder) == identity:
+        remove(folder)
+
+
+def _training_of(folder: Path) -> Any:
+    """The identity of the training that a folder of checkpoints is of; None if there is none."""
+    path = folder / IDENTITY
+    return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else None
 
 
 def _other_training(folder: Path, found: Mapping[str, Any], wanted: Mapping[str, Any]) -> UserError:

@@ -6,7 +6,6 @@ Every step can start from it, so any step can be redone alone and an interrupted
 from __future__ import annotations
 
 import json
-import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +16,7 @@ from pydantic import ValidationError
 
 from gradshield.config import RunConfig, first_problem
 from gradshield.data import CONTAINERS
+from gradshield.durable import DRAFT, remove
 from gradshield.errors import UserError
 from gradshield.files import write_text
 from gradshield.yaml_files import parse_yaml
@@ -129,7 +129,7 @@ class RunFolder:
         """Delete what there is of an output in other forms than the one that was written last."""
         for path in self.written(name):
             if path != wanted:
-                _delete(path)
+                remove(path)
 
     def read_config(self) -> RunConfig:
         """The configuration of a run that was started before.
@@ -187,7 +187,7 @@ class RunFolder:
         self._refuse_links()
         # In this order: others may be starting this very run, and what they write first is the
         # provenance.
-        occupied = self._holds_something()
+        occupied = self.holds_something()
         found = self._found_identity()
         if found == identity:
             return True
@@ -197,8 +197,8 @@ class RunFolder:
             raise UserError(f"{self.path} exists and is no run folder: name another --out.")
         if found is not None:
             self._clear()
-        self.path.mkdir(parents=True, exist_ok=True)
-        write_json(self.provenance, {"identity": identity, **record}, once=True)
+        new = {"identity": identity, **record}
+        write_json(self.provenance, new, once=found is None)
         found = self._found_identity()
         if found is not None and found != identity:  # another run was faster
             raise self._other_inputs(found, identity)
@@ -224,34 +224,40 @@ class RunFolder:
             )
 
     def _clear(self) -> None:
-        """Delete what a run wrote, and nothing that somebody put beside it."""
+        """Delete what a run wrote, and nothing that somebody put beside it.
+
+        Wherever this is cut short, what is left is a run that has not come as far: what tells that
+        a step is done goes before its outcome. The provenance stays, to be replaced: without it
+        the folder would be nobody's.
+        """
+        for path in (self.outputs, self.rejections, self.decision):
+            remove(path)
         for data in ("kept", "removed", "rejected", "annotated", "masked"):
             self.keep_only(data, None)
         for path in (
-            self.config,
-            self.provenance,
-            self.answers,
-            self.direction,
-            self.engine,
-            self.reference,
-            self.scores,
-            self.rejections,
-            self.decision,
             self.overrides,
-            self.outputs,
             self.search,
             self.summary,
             self.page,
             self.redacted,
             *(self.path / name for name in BESIDE_THE_PAGE),
+            self.scores,
+            self.reference,
+            self.engine,
+            self.direction,
+            self.answers,
+            self.config,
         ):
-            _delete(path)
+            remove(path)
 
-    def _holds_something(self) -> bool:
+    def holds_something(self) -> bool:
+        """Whether there is more than locks, and drafts of runs that are starting."""
         if not self.path.is_dir():
             return self.path.exists()
-        draft = f".{self.provenance.name}."
-        return any(not entry.name.startswith(draft) for entry in self.path.iterdir())
+        return not all(
+            entry.name.startswith(".") and entry.name.endswith((".lock", DRAFT))
+            for entry in self.path.iterdir()
+        )
 
     def _found_identity(self) -> dict[str, Any] | None:
         if not self.provenance.is_file():
@@ -262,13 +268,6 @@ class RunFolder:
             return None
         identity = content.get("identity") if isinstance(content, dict) else None
         return identity if isinstance(identity, dict) else None
-
-
-def _delete(path: Path) -> None:
-    if path.is_dir():
-        shutil.rmtree(path)
-    else:
-        path.unlink(missing_ok=True)
 
 
 def difference(

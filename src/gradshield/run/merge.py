@@ -16,6 +16,7 @@ from gradshield.progress import Progress
 from gradshield.run.engine import stored_engine
 from gradshield.run.fingerprints import run_fingerprint
 from gradshield.run.folder import RunFolder, difference, write_json
+from gradshield.run.lock import at_work
 from gradshield.scoring.parts import StoredPart, read_part, rejected_rows
 
 MOST_SHOWN = 8
@@ -36,6 +37,11 @@ def merge(runs: Sequence[RunFolder], out: RunFolder, progress: Progress) -> None
         UserError: Rows are missing or doubled, or shards are of other inputs or of another
             direction; the text names row ranges. Nothing is written then.
     """
+    with at_work(out, progress):
+        _merge(runs, out, progress)
+
+
+def _merge(runs: Sequence[RunFolder], out: RunFolder, progress: Progress) -> None:
     check_one_run(runs)
     run = expected_fingerprint(runs[0])
     parts = sorted(
@@ -151,7 +157,7 @@ def _check_rows(part: StoredPart) -> None:
 def _copy(first: RunFolder, parts: Sequence[StoredPart], out: RunFolder) -> None:
     """Copy a run without its outputs; in the order in which a run comes to be."""
     identity = first.read_identity()
-    if out.path.exists() and any(out.path.iterdir()) and out.read_identity() != identity:
+    if out.holds_something() and out.read_identity() != identity:
         raise UserError(f"{out.path} holds another run: name another --out.")
     for name in ("provenance", "config", "answers", "direction", "engine", "reference"):
         source: Path = getattr(first, name)

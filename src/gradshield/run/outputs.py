@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 from gradshield.config import RunConfig
+from gradshield.durable import remove
 from gradshield.errors import UserError
-from gradshield.files import sha256_of
+from gradshield.files import sha256_of, write_text
 from gradshield.run.folder import RunFolder, read_json, write_json
 from gradshield.run.overrides import Override
 from gradshield.run.provenance import versions
@@ -46,9 +48,21 @@ def trail_record(folder: RunFolder, size: int | None = None) -> dict[str, Any]:
     return {"bytes": len(content), "sha256": hashlib.sha256(content).hexdigest()}
 
 
-def withdraw_record(folder: RunFolder) -> None:
-    """Delete the record before the files change, so that it never tells of other files."""
-    folder.outputs.unlink(missing_ok=True)
+@contextmanager
+def record_withdrawn(folder: RunFolder) -> Iterator[None]:
+    """Be without the record while the files change, so that it never tells of other files.
+
+    It stays away at the end. It comes back where the block fails for something that the user can
+    mend, and so has changed nothing.
+    """
+    record = folder.outputs.read_bytes() if folder.outputs.is_file() else None
+    remove(folder.outputs)
+    try:
+        yield
+    except UserError:
+        if record is not None:
+            write_text(folder.outputs, record.decode("utf-8"))
+        raise
 
 
 def read_outputs(folder: RunFolder) -> dict[str, Any]:

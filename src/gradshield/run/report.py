@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -14,6 +13,7 @@ from gradshield.data import (
     detect_format,
     format_named,
 )
+from gradshield.durable import remove
 from gradshield.errors import UserError
 from gradshield.files import write_text, written_whole
 from gradshield.models.load import load_tokenizer
@@ -238,7 +238,7 @@ def _write_rows(out: Path, details: PackedDetails) -> None:
     """Write the files beside the page; where none are needed, take away those of before."""
     target = out / ROWS_FOLDER
     if not details.beside:
-        shutil.rmtree(target, ignore_errors=True)
+        remove(target)
         return
     with written_whole(target) as draft:
         draft.mkdir()

@@ -17,6 +17,7 @@ from gradshield.run.apply import check_input, review_of
 from gradshield.run.fingerprints import run_fingerprint
 from gradshield.run.folder import RunFolder
 from gradshield.run.incoming_overrides import checked_override
+from gradshield.run.lock import at_work
 from gradshield.run.overrides import (
     Override,
     ReviewedRun,
@@ -26,6 +27,9 @@ from gradshield.run.overrides import (
     record_overrides,
 )
 from gradshield.run.threshold import read_decision
+
+PATIENCE = 10.0
+"""Seconds that a mark waits for another command in the run folder, such as `apply`, to end."""
 
 
 @dataclass(frozen=True)
@@ -77,7 +81,7 @@ class ReviewSite:
         if isinstance(entry, dict) and not entry.get("reviewer"):
             entry["reviewer"] = self.reviewer
         override = checked_override(entry, self.run, "The mark")
-        with self._lock:
+        with self._lock, at_work(self.folder, patience=PATIENCE):
             if run_fingerprint(self.folder.read_identity()) != self.run.fingerprint:
                 raise UserError("Another run has taken the place of this one: start again.")
             threshold = read_decision(self.folder)["threshold"]

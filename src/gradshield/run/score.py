@@ -22,6 +22,7 @@ from gradshield.run.engine import keep_engine, stored_step
 from gradshield.run.fingerprints import run_fingerprint
 from gradshield.run.folder import RunFolder, read_json, write_json
 from gradshield.run.health import report_health
+from gradshield.run.lock import at_work
 from gradshield.run.provenance import (
     loss_record,
     model_identity,
@@ -70,13 +71,28 @@ def score(
         shard: The share of the rows to score; `merge` makes a whole run of all of them.
 
     Raises:
-        UserError: The data, the model or the folder cannot be used.
+        UserError: The data, the model or the folder cannot be used, or another run is at work in
+            it.
     """
     executor.check()
     if force and not shard.is_whole:
         raise UserError("--force would delete what other shards wrote: name another --out.")
     # Unusable data is to be known before the model is loaded.
     source = source or open_input(config, progress)
+    with at_work(folder, progress, shard=shard):
+        _score(config, folder, progress, source, force=force, executor=executor, shard=shard)
+
+
+def _score(
+    config: RunConfig,
+    folder: RunFolder,
+    progress: Progress,
+    source: DataSource,
+    *,
+    force: bool,
+    executor: Executor,
+    shard: Shard,
+) -> None:
     run = prepare(config, folder, progress, source, force=force, executor=executor, shard=shard)
     parts = cut_into_parts(run.rows.total, folder.scores.resolve(), run.fingerprint)
     mine = shard.of(parts)
@@ -102,9 +118,11 @@ def measure(
     Raises:
         UserError: The data, the model or the folder cannot be used.
     """
-    run = prepare(config, folder, progress, open_input(config, progress), force=force)
-    if not (folder.reference.is_file() and folder.engine.is_file()):
-        _score_reference(config, run, run.work(config, folder, progress), folder, progress)
+    source = open_input(config, progress)
+    with at_work(folder, progress):
+        run = prepare(config, folder, progress, source, force=force)
+        if not (folder.reference.is_file() and folder.engine.is_file()):
+            _score_reference(config, run, run.work(config, folder, progress), folder, progress)
 
 
 class ReadyRun(Protocol):

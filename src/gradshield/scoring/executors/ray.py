@@ -11,6 +11,8 @@ from __future__ import annotations
 import logging
 import os
 import pickle
+import signal
+import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -181,13 +183,23 @@ def _cluster(ordered: bool) -> Iterator[Any]:
     context.enable_progress_bars, context.execution_options.preserve_order = False, ordered
     started = not ray.is_initialized()
     if started:
-        ray.init(log_to_driver=False, logging_level=logging.ERROR)
+        with _own_sigterm():
+            ray.init(log_to_driver=False, logging_level=logging.ERROR)
     try:
         yield ray
     finally:
         context.enable_progress_bars, context.execution_options.preserve_order = before
         if started:
             ray.shutdown()
+
+
+@contextmanager
+def _own_sigterm() -> Iterator[None]:
+    """Keep this process's own way to be terminated, which Ray would replace by an exit."""
+    before = signal.getsignal(signal.SIGTERM)
+    yield
+    if before is not None and threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGTERM, before)
 
 
 def _rows(parts: Sequence[Part]) -> int:
