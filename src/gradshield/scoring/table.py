@@ -186,6 +186,19 @@ class ScoreTable:
         for path in self.files:
             yield from pq.read_table(path, schema=SCHEMA, columns=columns).to_pylist()
 
+    def batches(
+        self, columns: Sequence[str] | None = None, rows: npt.NDArray[np.int64] | None = None
+    ) -> Iterator[pa.RecordBatch]:
+        """Lines as Arrow holds them, in the order of the rows, some at a time.
+
+        Args:
+            columns: Which of `SCHEMA`; all if None.
+            rows: Which rows; all if None.
+        """
+        wanted = None if rows is None else pc.field("row").isin(pa.array(rows))
+        parts = pa_dataset.dataset(self.files, schema=SCHEMA, format="parquet")
+        yield from parts.to_batches(columns=columns, filter=wanted)
+
     def lines_of(self, rows: Collection[int]) -> dict[int, dict[str, Any]]:
         """Whole lines of a few rows, by row; only the files that hold them are read."""
         wanted = pa.array(sorted(rows), type=pa.int64())
