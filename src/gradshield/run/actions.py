@@ -22,6 +22,7 @@ from gradshield.errors import UserError
 from gradshield.run.folder import RunFolder
 from gradshield.run.overrides import Override
 from gradshield.run.threshold import divide
+from gradshield.scoring.table import ScoreColumns
 
 FIHS, DECISION, WEIGHT = "gradshield_fihs", "gradshield_decision", "gradshield_weight"
 
@@ -64,7 +65,7 @@ def row_weight(
 
 
 def new_columns(
-    lines: Sequence[dict[str, Any]],
+    table: ScoreColumns,
     threshold: float,
     action: str,
     *,
@@ -74,23 +75,23 @@ def new_columns(
     """The columns that an action adds, each with one value a row, in the order of the rows.
 
     Args:
-        lines: The whole score table, sorted by row.
+        table: The whole score table.
         threshold: Rows at or above it are removed.
         action: One of `COLUMNS`.
         unscored: The weight of a rejected row.
         overrides: Those in effect, by row.
     """
-    decisions = divide(lines, threshold, overrides).outcomes
+    scores = table.scores()
     ruled = {row: override.action for row, override in overrides.items()}
-    columns = {
-        FIHS: [line["fihs"] for line in lines],
-        DECISION: [decisions[line["row"]] for line in lines],
-        WEIGHT: [
-            row_weight(line["fihs"], threshold, unscored, ruled=ruled.get(line["row"]))
-            for line in lines
+    columns: dict[str, Callable[[], list[Any]]] = {
+        FIHS: lambda: scores,
+        DECISION: lambda: divide(table, threshold, overrides).outcomes.tolist(),
+        WEIGHT: lambda: [
+            row_weight(fihs, threshold, unscored, ruled=ruled.get(row))
+            for row, fihs in enumerate(scores)
         ],
     }
-    return {name: columns[name] for name in COLUMNS[action]}
+    return {name: columns[name]() for name in COLUMNS[action]}
 
 
 def check_columns(source: DataSource, action: str) -> None:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 from scipy.stats import spearmanr
 
 from gradshield.errors import UserError
@@ -16,7 +17,8 @@ from gradshield.run.fingerprints import fingerprints_of
 from gradshield.run.folder import RunFolder
 from gradshield.run.overrides import in_effect, read_overrides
 from gradshield.run.source import check_unchanged, reopen_input
-from gradshield.run.threshold import Outcome, divide, read_decision, read_scores
+from gradshield.run.threshold import Outcome, divide, read_decision, read_score_table
+from gradshield.scoring.table import ScoreColumns
 
 
 @dataclass(frozen=True)
@@ -80,8 +82,8 @@ class RunComparison:
 @dataclass(frozen=True)
 class _Run:
     settings: Mapping[str, Any]
-    lines: Sequence[dict[str, Any]]
-    outcomes: Mapping[int, Outcome]
+    table: ScoreColumns
+    outcomes: npt.NDArray[np.object_]
     fingerprints: Sequence[str] | None
 
 
@@ -98,7 +100,7 @@ def compare_runs(first: RunFolder, second: RunFolder) -> RunComparison:
     same_data = _data(first) == _data(second)
     a, b = (_read(folder, with_text=not same_data) for folder in (first, second))
     if same_data:
-        pairs = [(row, row) for row in range(len(a.lines))]
+        pairs = [(row, row) for row in range(len(a.table))]
         matched_by, edited = "position", 0
     else:
         pairs, edited = _matched(a, b)
@@ -129,7 +131,7 @@ def _data(folder: RunFolder) -> str:
 
 
 def _read(folder: RunFolder, *, with_text: bool) -> _Run:
-    lines, decision = read_scores(folder), read_decision(folder)
+    table, decision = read_score_table(folder), read_decision(folder)
     config, limit = folder.read_config(), decision["threshold"]
     made_by = {
         "threshold": limit if math.isfinite(limit) else None,
@@ -141,8 +143,8 @@ def _read(folder: RunFolder, *, with_text: bool) -> _Run:
     }
     return _Run(
         {**folder.read_identity(), **made_by},
-        lines,
-        divide(lines, limit, overrides).outcomes,
+        table,
+        divide(table, limit, overrides).outcomes,
         _fingerprints(folder) if with_text else None,
     )
 
@@ -183,16 +185,17 @@ def _same_content(a: _Run, b: _Run) -> list[tuple[int, int]]:
 
 def _ids(run: _Run, without: set[int]) -> dict[str, int]:
     """Ids that one row has alone, and that row."""
-    counted = Counter(line["id"] for line in run.lines)
+    ids = run.table.id.to_pylist()
+    counted = Counter(ids)
     return {
-        line["id"]: line["row"]
-        for line in run.lines
-        if line["id"] is not None and counted[line["id"]] == 1 and line["row"] not in without
+        own: row
+        for row, own in enumerate(ids)
+        if own is not None and counted[own] == 1 and row not in without
     }
 
 
 def _unpaired(run: _Run, paired: set[int]) -> tuple[int, ...]:
-    return tuple(line["row"] for line in run.lines if line["row"] not in paired)
+    return tuple(row for row in range(len(run.table)) if row not in paired)
 
 
 def _differences(a: Mapping[str, Any], b: Mapping[str, Any]) -> dict[str, tuple[Any, Any]]:
@@ -200,20 +203,21 @@ def _differences(a: Mapping[str, Any], b: Mapping[str, Any]) -> dict[str, tuple[
 
 
 def _counts(a: _Run, b: _Run) -> dict[str, tuple[int, int]]:
-    found = [Counter(run.outcomes.values()) for run in (a, b)]
+    found = [Counter(run.outcomes.tolist()) for run in (a, b)]
     return {name: (found[0][name], found[1][name]) for name in ("kept", "removed", "rejected")}
 
 
 def _changed(a: _Run, b: _Run, pairs: Sequence[tuple[int, int]]) -> tuple[ChangedRow, ...]:
+    first, second = a.table.scores(), b.table.scores()
     return tuple(
         ChangedRow(
             first_row=one,
             second_row=other,
-            id=a.lines[one]["id"],
+            id=a.table.id[one].as_py(),
             first=a.outcomes[one],
             second=b.outcomes[other],
-            first_fihs=a.lines[one]["fihs"],
-            second_fihs=b.lines[other]["fihs"],
+            first_fihs=first[one],
+            second_fihs=second[other],
         )
         for one, other in pairs
         if a.outcomes[one] != b.outcomes[other]
@@ -221,8 +225,9 @@ def _changed(a: _Run, b: _Run, pairs: Sequence[tuple[int, int]]) -> tuple[Change
 
 
 def _rank_correlation(a: _Run, b: _Run, pairs: Sequence[tuple[int, int]]) -> float | None:
-    scores = [(a.lines[one]["fihs"], b.lines[other]["fihs"]) for one, other in pairs]
-    both = np.array([pair for pair in scores if None not in pair], dtype=np.float64)
+    rows = np.array(pairs, dtype=np.int64).reshape(-1, 2)
+    both = np.stack([a.table.fihs[rows[:, 0]], b.table.fihs[rows[:, 1]]], axis=1)
+    both = both[~np.isnan(both).any(axis=1)]
     if len(both) < 3 or np.ptp(both, axis=0).min() == 0:
         return None
     return float(spearmanr(both[:, 0], both[:, 1]).statistic)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -145,13 +145,10 @@ def read_footer(path: Path) -> dict[str, Any] | None:
 
 
 @dataclass(frozen=True)
-class ScoreTable:
-    """A score table: what is short by columns, in memory; whole lines from the files, in turn.
-
-    Every column is in the order of the input, [rows].
+class ScoreColumns:
+    """What is short of each line of a score table, by columns in the order of the rows, [rows].
 
     Attributes:
-        files: The parts that the lines are in, in the order of their rows.
         row: Position in the input.
         id: The row's own id as text, null if it has none.
         scored: Whether it has a score; if not it was rejected.
@@ -163,7 +160,6 @@ class ScoreTable:
         holds_pairs: Whether some row is a preference.
     """
 
-    files: tuple[Path, ...]
     row: npt.NDArray[np.int64]
     id: pa.ChunkedArray
     scored: npt.NDArray[np.bool_]
@@ -174,8 +170,29 @@ class ScoreTable:
     reasons: Mapping[int, str]
     holds_pairs: bool
 
+    @classmethod
+    def of(cls, table: pa.Table) -> ScoreColumns:
+        """Those of a table with the columns of `SCHEMA`."""
+        return ScoreColumns(**_columns(table))
+
     def __len__(self) -> int:
         return len(self.row)
+
+    def scores(self) -> list[float | None]:
+        """FIHS of each row, None where it was rejected: for files and for people."""
+        pairs = zip(self.fihs.tolist(), self.scored.tolist(), strict=True)
+        return [fihs if scored else None for fihs, scored in pairs]
+
+
+@dataclass(frozen=True)
+class ScoreTable(ScoreColumns):
+    """The score table of a run: its columns in memory, and whole lines from its files, in turn.
+
+    Attributes:
+        files: The parts that the lines are in, in the order of their rows.
+    """
+
+    files: tuple[Path, ...]
 
     def lines(self, columns: Sequence[str] | None = None) -> Iterator[dict[str, Any]]:
         """Whole lines in the order of the rows, read from one file after the other.
@@ -208,7 +225,23 @@ class ScoreTable:
         return {line["row"]: line for line in found.to_pylist()}
 
 
-_IN_MEMORY = ("row", "id", "fihs", "loss", "response_tokens", "truncated", "status", "reason")
+_IN_MEMORY = (
+    "row",
+    "id",
+    "fihs",
+    "loss",
+    "response_tokens",
+    "truncated",
+    "status",
+    "reason",
+    "chosen_tokens",
+)
+
+
+def columns_of(lines: Iterable[Mapping[str, Any]]) -> ScoreColumns:
+    """The columns of lines that are in memory, in their order."""
+    schema = pa.schema([SCHEMA.field(name) for name in _IN_MEMORY])
+    return ScoreColumns.of(pa.Table.from_pylist(list(lines), schema=schema))
 
 
 def score_table(folder: Path) -> ScoreTable:
@@ -218,26 +251,28 @@ def score_table(folder: Path) -> ScoreTable:
         ArrowException, OSError, ValueError: A part is damaged.
     """
     stored = {
-        path: pq.read_table(path, schema=SCHEMA, columns=[*_IN_MEMORY, "chosen_tokens"])
+        path: pq.read_table(path, schema=SCHEMA, columns=_IN_MEMORY)
         for path in folder.glob("*.parquet")
     }
     files = sorted(stored, key=lambda path: (_first_row(stored[path]), path.name))
     table = pa.concat_tables([stored[path] for path in files] or [SCHEMA.empty_table()])
-    table = table.combine_chunks()
+    return ScoreTable(files=tuple(files), **_columns(table.combine_chunks()))
+
+
+def _columns(table: pa.Table) -> dict[str, Any]:
     scored = _numbers(pc.equal(table["status"], "scored"), False)
     rejected = table.filter(pa.array(~scored)).select(["row", "reason"])
-    return ScoreTable(
-        files=tuple(files),
-        row=_numbers(table["row"], -1),
-        id=table["id"],
-        scored=scored,
-        fihs=_numbers(table["fihs"], math.nan),
-        loss=_numbers(table["loss"], math.nan),
-        response_tokens=_numbers(table["response_tokens"], 0),
-        truncated=_numbers(table["truncated"], False),
-        reasons={line["row"]: line["reason"] for line in rejected.to_pylist()},
-        holds_pairs=table["chosen_tokens"].null_count < len(table),
-    )
+    return {
+        "row": _numbers(table["row"], -1),
+        "id": table["id"],
+        "scored": scored,
+        "fihs": _numbers(table["fihs"], math.nan),
+        "loss": _numbers(table["loss"], math.nan),
+        "response_tokens": _numbers(table["response_tokens"], 0),
+        "truncated": _numbers(table["truncated"], False),
+        "reasons": {line["row"]: line["reason"] for line in rejected.to_pylist()},
+        "holds_pairs": table["chosen_tokens"].null_count < len(table),
+    }
 
 
 def _first_row(part: pa.Table) -> int:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -11,6 +11,7 @@ from typing import Any
 import pyarrow as pa
 
 from gradshield.data.errors import DataError
+from gradshield.data.rows import SourceRow
 
 
 @contextmanager
@@ -47,6 +48,32 @@ def table_rows(table: Any) -> list[dict[str, Any]]:
         for row in rows:
             row[name] = _parse_json(row[name], kind)
     return rows
+
+
+def rows_of_tables(
+    tables: Iterable[Any], path: Path, kind: str, start: int = 0
+) -> Iterator[SourceRow]:
+    """The rows of neighbouring tables, or record batches, of a file.
+
+    Args:
+        tables: The tables.
+        path: The file, for messages, as is `kind`.
+        kind: What the file is called.
+        start: Position of the first row.
+
+    Raises:
+        DataError: The file is damaged, see `readable`.
+    """
+    remaining = iter(tables)
+    while True:
+        # Only reading is in the block: a fault of whoever takes the rows is not thrown in here.
+        with readable(path, kind):
+            table = next(remaining, None)
+            values = [] if table is None else table_rows(table)
+        if table is None:
+            return
+        yield from (SourceRow(start + index, None, value) for index, value in enumerate(values))
+        start += len(values)
 
 
 def joined_table(tables: Sequence[Any], parts: Sequence[Path]) -> Any:
