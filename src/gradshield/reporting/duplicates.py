@@ -71,7 +71,9 @@ def near_duplicates(read: ReadResponses, rows: int) -> Ints:
     alike = _compare(read, first, second, tokens)
     others = np.flatnonzero((copies >= 0) & (copies != np.arange(rows)))
     return _groups(
-        np.concatenate([first[alike], copies[others]]), np.concatenate([second[alike], others]), rows
+        np.concatenate([first[alike], copies[others]]),
+        np.concatenate([second[alike], others]),
+        rows,
     )
 
 
@@ -140,9 +142,7 @@ def _candidates(found: _Signatures) -> tuple[Ints, Ints, Ints, Ints]:
     return found.tokens, copies, first, second
 
 
-def _compare(
-    read: ReadResponses, first: Ints, second: Ints, tokens: Ints
-) -> npt.NDArray[np.bool_]:
+def _compare(read: ReadResponses, first: Ints, second: Ints, tokens: Ints) -> npt.NDArray[np.bool_]:
     """Whether the two rows of each pair are near-duplicates, [pairs]; by ascending `second`."""
     alike = np.zeros(first.size, dtype=np.bool_)
     for firsts in _at_most(distinct(first), tokens):
@@ -182,4 +182,4 @@ def _groups(first: Ints, second: Ints, rows: int) -> Ints:
     numbers = np.full(sizes.size, -1, dtype=np.int64)
     several = np.flatnonzero(sizes > 1)
     numbers[several[np.argsort(earliest[several])]] = np.arange(several.size)
-    return numbers[labels]
+    return np.asarray(numbers[labels])

@@ -114,8 +114,8 @@ def shingles_of(responses: Lists) -> Lists:
 
 def likeness(first: Lists, second: Lists) -> npt.NDArray[np.float64]:
     """Jaccard index of two sets of shingles, for as many sets of the one as of the other."""
-    keys = [sets.owners() << _HALF | sets.values for sets in (first, second)]
-    both = np.intersect1d(*keys, assume_unique=True) >> _HALF
+    one, other = (sets.owners() << _HALF | sets.values for sets in (first, second))
+    both = np.intersect1d(one, other, assume_unique=True) >> _HALF
     common = np.bincount(both.astype(np.int64), minlength=first.lengths.size)
     return np.asarray(common / (first.lengths + second.lengths - common), dtype=np.float64)
 
@@ -123,7 +123,7 @@ def likeness(first: Lists, second: Lists) -> npt.NDArray[np.float64]:
 def distinct(numbers: npt.NDArray[Number]) -> npt.NDArray[Number]:
     """Each number once, sorted: `numpy.unique`, which hashes, takes minutes for such keys."""
     ordered = np.sort(numbers)
-    return ordered[np.r_[True, ordered[1:] != ordered[:-1]][: ordered.size]]
+    return np.asarray(ordered[np.r_[True, ordered[1:] != ordered[:-1]][: ordered.size]])
 
 
 def _runs(starts: Ints, lengths: Ints) -> Ints:
