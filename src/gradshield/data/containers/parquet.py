@@ -111,15 +111,13 @@ def write_row_groups(tables: Iterable[Any], schema: Any, target: Path) -> None:
     What fits into one row group is written as `pyarrow.parquet.write_table` would.
     """
     with pq.ParquetWriter(target, schema) as writer:
-        groups = 0
-        for groups, group in enumerate(_row_groups(tables), start=1):
+        for group in _row_groups(tables, schema.empty_table()):
             writer.write_table(group)
-        if groups == 0:
-            writer.write_table(schema.empty_table())
 
 
-def _row_groups(tables: Iterable[Any]) -> Iterator[Any]:
-    waiting: list[Any] = []
+def _row_groups(tables: Iterable[Any], without_rows: Any) -> Iterator[Any]:
+    """Tables joined to as many rows as a row group has; at least one, which may be without rows."""
+    waiting = [without_rows]
     for table in tables:
         waiting.append(table)
         if sum(map(len, waiting)) >= ROW_GROUP:
