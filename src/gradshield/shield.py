@@ -140,7 +140,7 @@ class GradShield:
             self.loaded.model,
             tokenize_rows_or_pairs(source, self.loaded.tokenizer, **dict(self.data)),
         )
-        for note in (*tokenized.notes, *omission_notes(tokenized.examples)):
+        for note in (*tokenized.notes, *omission_notes(one.left_out for one in tokenized.examples)):
             self.progress.say(note)
         ids = {row.position: row.own_id for row in source}
         scorable = tokenized.scorable

@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 
 from gradshield.data import Rejection, load_examples, make_profile, open_source
 from gradshield.data import row_ranges as module
-from gradshield.data.row_ranges import all_rows, row_ranges
-from gradshield.data.survey import InMemory, survey_rows
+from gradshield.data.row_ranges import all_rows, parts_of, row_ranges
+from gradshield.data.survey import survey_rows
 from tests.run.data_files import good_rows, mixed_jsonl, write_jsonl
 from tests.tiny_models import chat_tokenizer
 
@@ -108,19 +108,21 @@ def test_parts_are_read_as_in_the_whole_file(tmp_path: Path, others: dict[str, A
 
 
 def _same_parts(survey: Any, data: Any) -> None:
-    memory = InMemory(data)
     assert survey.statement == data.format_statement
-    assert survey.total == memory.total
-    assert survey.holds_pairs == memory.holds_pairs
+    assert survey.total == len(data.rows)
+    assert survey.holds_pairs == bool(data.pairs)
     tokenizer = chat_tokenizer()
-    assert survey.first_plain(tokenizer) == memory.first_plain(tokenizer)
-    for start in range(0, memory.total, 6):
-        rows = range(start, min(start + 6, memory.total))
+    first = data.rows[data.examples[0].row].value if data.examples else None
+    assert survey.first_plain(tokenizer) == first
+    sizes = [len(row.content) for row in data.rows]
+    assert sizes[survey.bulkiest] == max(sizes)
+    for rows in parts_of(survey.total, 6):
         part = pickle.loads(pickle.dumps(survey.part(rows))).read(rows, tokenizer)
-        whole = memory.read(rows, tokenizer)
-        assert part.scorable == whole.scorable
-        assert _texts(part.rejections) == _texts(whole.rejections)
-        assert (part.ids, part.places) == (whole.ids, whole.places)
+        assert part.scorable == tuple(one for one in data.scorable if one.row in rows)
+        rejections = {row: why for row, why in data.rejections.items() if row in rows}
+        assert _texts(part.rejections) == _texts(rejections)
+        assert part.ids == {row: data.ids[row] for row in rows}
+        assert part.places == {row: {"line": data.rows[row].line} for row in rows}
         assert {e.row for e in part.scorable} | set(part.rejections) == set(rows)
 
 

@@ -17,9 +17,9 @@ from gradshield.scoring.engines import ExampleScore
 from gradshield.scoring.parts import (
     MOST_PARTS,
     ROWS_PER_PART,
+    account_of,
     cut_into_parts,
     read_part,
-    rejected_rows,
     score_part,
     scored_apart,
 )
@@ -132,7 +132,7 @@ def test_a_part_says_what_it_holds(tmp_path: Path) -> None:
     assert (stored.rows, stored.total, stored.run) == (range(7), 7, "fingerprint")
     assert stored.places == {row: {"line": row + 2, "file": "a.jsonl"} for row in (2, 5)}
     assert [line["row"] for line in read_table(tmp_path)] == list(range(7))
-    assert rejected_rows(tmp_path) == [
+    assert account_of(tmp_path).rejected == [
         {
             "row": 2,
             "line": 4,

@@ -28,7 +28,7 @@ def fingerprints_of(source: DataSource) -> list[str]:
     Raises:
         DataError: The file cannot be read.
     """
-    return [row_fingerprint(row) for row in source.read()]
+    return [row_fingerprint(row) for row in source.rows()]
 
 
 def run_fingerprint(identity: Mapping[str, Any]) -> str:

@@ -16,7 +16,8 @@ from gradshield.progress import Progress
 from gradshield.run.engine import stored_engine
 from gradshield.run.fingerprints import run_fingerprint
 from gradshield.run.folder import RunFolder, difference, write_json
-from gradshield.scoring.parts import StoredPart, read_part, rejected_rows
+from gradshield.run.reading import say_account
+from gradshield.scoring.parts import StoredPart, account_of, read_part
 
 MOST_SHOWN = 8
 """Row ranges that a message names."""
@@ -47,7 +48,9 @@ def merge(runs: Sequence[RunFolder], out: RunFolder, progress: Progress) -> None
         _check_rows(part)
     if out.path.resolve() != runs[0].path.resolve():
         _copy(runs[0], parts, out)
-    write_json(out.rejections, rejected_rows(out.scores))
+    account = account_of(out.scores)
+    say_account(out.read_config(), account, progress)
+    write_json(out.rejections, account.rejected)
     progress.say(f"{parts[0].total} rows in {len(parts)} parts, each row once.")
 
 

@@ -31,7 +31,8 @@ from gradshield.reporting.charts import search_trace, write_chart
 from gradshield.run.folder import RunFolder, write_json
 from gradshield.run.proof import METHOD
 from gradshield.run.provenance import model_identity
-from gradshield.run.score import probe_answers, read_data
+from gradshield.run.reading import read_data
+from gradshield.run.score import probe_answers
 from gradshield.run.source import reopen_input
 from gradshield.run.threshold import read_decision, read_score_table, write_decision
 from gradshield.scoring.batching import batches_by_length

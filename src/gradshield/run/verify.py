@@ -94,10 +94,12 @@ def _scores(folder: RunFolder, source: DataSource, table: ScoreTable) -> str:
             f"The score table does not have each of the {expected} rows of the input once: score "
             "again with --force."
         )
-    for row in np.flatnonzero(table.scored != np.isfinite(table.fihs))[:1]:
-        raise UserError(f"The score table has no finite score for row {row}.")
-    for row in (row for row, reason in table.reasons.items() if not reason):
-        raise UserError(f"The score table does not say why row {row} has no score.")
+    wrong = np.flatnonzero(table.scored != np.isfinite(table.fihs))
+    if len(wrong):
+        raise UserError(f"The score table has no finite score for row {wrong[0]}.")
+    unsaid = [row for row, reason in table.reasons.items() if not reason]
+    if unsaid:
+        raise UserError(f"The score table does not say why row {unsaid[0]} has no score.")
     sha256 = sha256_of(folder.scores)
     if sha256 != read_outputs(folder)["scores_sha256"]:
         raise UserError("The score table is not the one that the data files were written from.")

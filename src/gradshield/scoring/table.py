@@ -219,13 +219,11 @@ class ScoreTable(ScoreColumns):
     def lines_of(self, rows: Collection[int]) -> dict[int, dict[str, Any]]:
         """Whole lines of a few rows, by row; only the files that hold them are read."""
         wanted = pa.array(sorted(rows), type=pa.int64())
-        found = pa_dataset.dataset(self.files, schema=SCHEMA, format="parquet").to_table(
-            filter=pc.field("row").isin(wanted)
-        )
+        found = stored_lines(self.files).to_table(filter=pc.field("row").isin(wanted))
         return {line["row"]: line for line in found.to_pylist()}
 
 
-_IN_MEMORY = (
+_IN_MEMORY = [
     "row",
     "id",
     "fihs",
@@ -235,7 +233,7 @@ _IN_MEMORY = (
     "status",
     "reason",
     "chosen_tokens",
-)
+]
 
 
 def columns_of(lines: Iterable[Mapping[str, Any]]) -> ScoreColumns:
@@ -250,13 +248,17 @@ def score_table(folder: Path) -> ScoreTable:
     Raises:
         ArrowException, OSError, ValueError: A part is damaged.
     """
-    stored = {
-        path: pq.read_table(path, schema=SCHEMA, columns=_IN_MEMORY)
-        for path in folder.glob("*.parquet")
-    }
-    files = sorted(stored, key=lambda path: (_first_row(stored[path]), path.name))
-    table = pa.concat_tables([stored[path] for path in files] or [SCHEMA.empty_table()])
+    files = sorted(folder.glob("*.parquet"))
+    table = stored_lines(files).to_table(columns=_IN_MEMORY)
+    if not np.all(np.diff(_numbers(table["row"], -1)) > 0):  # their names tell another order
+        files.sort(key=_first_row)
+        table = stored_lines(files).to_table(columns=_IN_MEMORY)
     return ScoreTable(files=tuple(files), **_columns(table.combine_chunks()))
+
+
+def stored_lines(files: Sequence[Path]) -> Any:
+    """The lines of some parts, one part after the other, as a `pyarrow` data set."""
+    return pa_dataset.dataset(list(files), schema=SCHEMA, format="parquet")
 
 
 def _columns(table: pa.Table) -> dict[str, Any]:
@@ -275,8 +277,9 @@ def _columns(table: pa.Table) -> dict[str, Any]:
     }
 
 
-def _first_row(part: pa.Table) -> int:
-    return -1 if not len(part) else int(part["row"][0].as_py())
+def _first_row(path: Path) -> int:
+    rows = pq.read_table(path, columns=["row"])["row"]
+    return int(rows[0].as_py()) if len(rows) else -1
 
 
 def _numbers(column: Any, absent: float | bool) -> Any:

@@ -86,13 +86,26 @@ def joined_table(tables: Sequence[Any], parts: Sequence[Path]) -> Any:
     Raises:
         DataError: The columns or their types differ.
     """
-    for table, part in zip(tables, parts, strict=True):
-        if not table.schema.equals(tables[0].schema):
+    check_same_columns([table.schema for table in tables], parts)
+    return pa.concat_tables(tables)
+
+
+def check_same_columns(schemas: Sequence[Any], parts: Sequence[Path]) -> None:
+    """Refuse to put rows of several files into one unless they have the same columns.
+
+    Args:
+        schemas: Of the files.
+        parts: The files, for the message.
+
+    Raises:
+        DataError: The columns or their types differ.
+    """
+    for schema, part in zip(schemas, parts, strict=True):
+        if not schema.equals(schemas[0]):
             raise DataError(
                 f"{part.name} has other columns than {parts[0].name}, so that their rows cannot "
                 "stand in one file; leave out --shards, which keeps the files as they are"
             )
-    return pa.concat_tables(tables)
 
 
 def _is_json(kind: Any) -> bool:

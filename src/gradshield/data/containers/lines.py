@@ -23,18 +23,20 @@ def _all_lines(path: Path) -> Iterator[tuple[int, bytes]]:
     mark = byte_order_mark(path)
     with path.open("rb") as file:
         file.seek(len(mark))
-        # Only a line feed ends a line: other separators that Python knows may stand in JSON strings.
+        # Only a line feed ends a line: JSON strings may hold other separators that Python knows.
         yield from enumerate(file, start=1)
 
 
 def line_facts(path: Path) -> FileFacts:
     """See `Container.facts`."""
-    rows = number = 0
-    for number, line in _all_lines(path):
-        rows += bool(line.strip())
+    rows = blank_lines = 0
+    for _, line in _all_lines(path):
+        blank = not line.strip()
+        blank_lines += blank
+        rows += not blank
     marked = byte_order_mark(path)
     notes = (f"{path.name} starts with a UTF-8 byte order mark; it is ignored",) if marked else ()
-    return FileFacts(rows, number - rows, notes)
+    return FileFacts(rows, blank_lines, notes)
 
 
 def write_lines(source: Path, positions: Sequence[int], target: Path) -> None:
