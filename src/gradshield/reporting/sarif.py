@@ -55,7 +55,7 @@ def sarif_log(head: ReportHead, removed: Iterable[ReportRow]) -> Iterator[str]:
 
 _NO_RESULTS = '"results": []'
 """No text within the log has this, since JSON writes quotes within texts as \\"."""
-_WITHIN = " " * 5
+_WITHIN = " " * 4
 
 
 def _log(head: ReportHead) -> dict[str, Any]:

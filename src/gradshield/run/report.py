@@ -5,7 +5,6 @@ from __future__ import annotations
 import shutil
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import reduce
-from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +18,7 @@ from gradshield.data import (
     detect_format,
     format_named,
 )
-from gradshield.data.formats.detection import joined_detection
+from gradshield.data.formats import joined_detection
 from gradshield.data.row_ranges import all_rows, row_ranges
 from gradshield.errors import UserError
 from gradshield.files import write_text, written_whole
@@ -193,14 +192,9 @@ def run_content(config: RunConfig, folder: RunFolder, source: DataSource | None)
 
 def _places(source: DataSource) -> Places:
     places = Places()
-    for row in source_rows(source):
+    for row in source.rows():
         places.append(_place(row))
     return places
-
-
-def source_rows(source: DataSource) -> Iterator[SourceRow]:
-    """Every row of an input, of which a few are in memory at a time."""
-    return chain.from_iterable(all_rows(row_ranges(source), ROWS_AT_A_TIME))
 
 
 def _place(row: SourceRow) -> RowPlace:
@@ -272,7 +266,7 @@ def _store_details(
 def _rows_at(source: DataSource, positions: Sequence[int]) -> Iterator[SourceRow]:
     """The rows at ascending positions."""
     wanted = set(positions)
-    return (row for row in source_rows(source) if row.position in wanted)
+    return (row for row in source.rows() if row.position in wanted)
 
 
 def row_reader(config: RunConfig, source: DataSource) -> Callable[[dict[str, Any]], Conversation]:

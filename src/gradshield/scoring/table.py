@@ -213,8 +213,7 @@ class ScoreTable(ScoreColumns):
             rows: Which rows; all if None.
         """
         wanted = None if rows is None else pc.field("row").isin(pa.array(rows))
-        parts = pa_dataset.dataset(self.files, schema=SCHEMA, format="parquet")
-        yield from parts.to_batches(columns=columns, filter=wanted)
+        yield from stored_lines(self.files).to_batches(columns=columns, filter=wanted)
 
     def lines_of(self, rows: Collection[int]) -> dict[int, dict[str, Any]]:
         """Whole lines of a few rows, by row; only the files that hold them are read."""
