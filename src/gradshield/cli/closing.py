@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,7 @@ from rich.text import Text
 
 from gradshield.cli.terminal import SafeConsole, print_json
 from gradshield.data import SourceRow
-from gradshield.data.row_ranges import row_ranges
+from gradshield.data.row_ranges import RowRanges, row_ranges
 from gradshield.errors import UserError
 from gradshield.printable import printable
 from gradshield.run.folder import RunFolder
@@ -136,10 +136,15 @@ def blur(text: str) -> str:
 def _row_texts(folder: RunFolder, rows: Sequence[int]) -> dict[int, str]:
     """The beginning of each of these rows as it stands in the input, on one line."""
     try:
-        ranges = row_ranges(reopen_input(folder.read_config(), folder))
-        found = [row for position in rows for row in ranges.read(range(position, position + 1))]
+        return texts_of(row_ranges(reopen_input(folder.read_config(), folder)), rows)
     except UserError:  # it may be gone by now, which is no fault of what is shown
         return {}
+
+
+def texts_of(ranges: RowRanges, rows: Iterable[int]) -> dict[int, str]:
+    """By row, the beginning of each of a few rows as it stands in the input, on one line."""
+    # Some inputs can only be read forwards.
+    found = (row for position in sorted(rows) for row in ranges.read(range(position, position + 1)))
     return {row.position: row_text(row) for row in found}
 
 

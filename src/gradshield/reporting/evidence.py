@@ -148,11 +148,15 @@ class Evidence:
 
     @cached_property
     def _nearest_kept(self) -> _Nearest:
-        return _Nearest(self.table, self.kept)
+        return _Nearest(self.table, self.in_order(np.flatnonzero(self.kept)))
 
     @cached_property
     def _nearest_removed(self) -> _Nearest:
-        return _Nearest(self.table, self.removed)
+        return _Nearest(self.table, self.in_order(np.flatnonzero(self.removed)))
+
+    def in_order(self, rows: Ints) -> Ints:
+        """Scored rows by ascending score, equal ones as they were."""
+        return rows[np.argsort(self.table.fihs[rows], kind="stable")]
 
     def group_of(self, row: int) -> Ints:
         """The rows of the group of near-duplicates that a row is in, itself too; empty if none."""
@@ -222,14 +226,11 @@ class _Nearest:
 
     Args:
         table: The score table.
-        among: Which rows, all of them scored; [rows].
+        rows: Those to find, by ascending score, equal ones by their number.
     """
 
-    def __init__(self, table: ScoreColumns, among: Flags) -> None:
-        rows = np.flatnonzero(among)
-        self._fihs = table.fihs
-        self._rows = rows[np.argsort(table.fihs[rows], kind="stable")]
-        self._scores = table.fihs[self._rows]
+    def __init__(self, table: ScoreColumns, rows: Ints) -> None:
+        self._fihs, self._rows, self._scores = table.fihs, rows, table.fihs[rows]
 
     def to(self, rows: Ints) -> list[tuple[int, ...]]:
         """Of each row, those with the nearest scores, nearest first, the row itself left out."""

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from gradshield.reporting.build import Report
-from gradshield.reporting.evidence import Flags, Ints
+from gradshield.reporting.evidence import Ints
 
 MOST_ROWS = 50_000
 """In the table of a page, about five megabytes of it."""
@@ -35,20 +35,14 @@ def shown_rows(report: Report) -> Ints:
 def _in_order_of_interest(report: Report) -> Iterator[Ints]:
     evidence = report.evidence
     yield np.array(list(report.run.overrides), dtype=np.int64)
-    yield _by_score(report, evidence.borderline)[::-1][:MOST_BORDERLINE]
-    removed = _by_score(report, evidence.removed)
+    yield evidence.in_order(np.flatnonzero(evidence.borderline))[::-1][:MOST_BORDERLINE]
+    removed = evidence.in_order(np.flatnonzero(evidence.removed))
     if removed.size > MOST_REMOVED:
         half = MOST_REMOVED // 2
         removed = np.concatenate([removed[:half], removed[-half:]])
     yield removed
     yield np.flatnonzero(~evidence.table.scored)[:MOST_REJECTED]
     yield np.random.default_rng(SEED).permutation(np.flatnonzero(evidence.kept))
-
-
-def _by_score(report: Report, among: Flags) -> Ints:
-    """Rows by ascending score."""
-    rows = np.flatnonzero(among)
-    return rows[np.argsort(report.evidence.table.fihs[rows], kind="stable")]
 
 
 def selection_note(report: Report, shown: Ints) -> str | None:
