@@ -3,22 +3,27 @@
 from __future__ import annotations
 
 import math
-from collections import Counter, defaultdict
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import pyarrow as pa
 from scipy.stats import spearmanr
 
 from gradshield.errors import UserError
-from gradshield.run.fingerprints import fingerprints_of
+from gradshield.run.fingerprints import digests_of
 from gradshield.run.folder import RunFolder
 from gradshield.run.overrides import in_effect, read_overrides
 from gradshield.run.source import check_unchanged, reopen_input
 from gradshield.run.threshold import Outcome, divide, read_decision, read_score_table
 from gradshield.scoring.table import ScoreColumns
+
+Ints = npt.NDArray[np.int64]
+_Pairs = npt.NDArray[np.int64]
+"""Rows of the first run and rows of the second, [pairs, 2], by ascending row of the first."""
 
 
 @dataclass(frozen=True)
@@ -84,7 +89,7 @@ class _Run:
     settings: Mapping[str, Any]
     table: ScoreColumns
     outcomes: npt.NDArray[np.object_]
-    fingerprints: Sequence[str] | None
+    fingerprints: npt.NDArray[np.bytes_] | None
 
 
 def compare_runs(first: RunFolder, second: RunFolder) -> RunComparison:
@@ -100,13 +105,13 @@ def compare_runs(first: RunFolder, second: RunFolder) -> RunComparison:
     same_data = _data(first) == _data(second)
     a, b = (_read(folder, with_text=not same_data) for folder in (first, second))
     if same_data:
-        pairs = [(row, row) for row in range(len(a.table))]
+        pairs = np.stack(2 * [np.arange(len(a.table))], axis=1)
         matched_by, edited = "position", 0
     else:
         pairs, edited = _matched(a, b)
         known = a.fingerprints is not None and b.fingerprints is not None
         matched_by = "content or id" if known else "id"
-        if not (pairs or known):
+        if not (len(pairs) or known):
             raise UserError(
                 f"The inputs of {first.path} and {second.path} differ, one of them is gone or has "
                 "changed, and no ids tell which rows are the same: put the data back."
@@ -118,8 +123,8 @@ def compare_runs(first: RunFolder, second: RunFolder) -> RunComparison:
         counts=_counts(a, b),
         pairs=len(pairs),
         edited=edited,
-        only_first=_unpaired(a, {row for row, _ in pairs}),
-        only_second=_unpaired(b, {row for _, row in pairs}),
+        only_first=tuple(np.flatnonzero(_others(a, pairs[:, 0])).tolist()),
+        only_second=tuple(np.flatnonzero(_others(b, pairs[:, 1])).tolist()),
         moves=dict(Counter(f"{row.first} → {row.second}" for row in changed)),
         changed=changed,
         rank_correlation=_rank_correlation(a, b, pairs),
@@ -149,53 +154,69 @@ def _read(folder: RunFolder, *, with_text: bool) -> _Run:
     )
 
 
-def _fingerprints(folder: RunFolder) -> list[str] | None:
+def _fingerprints(folder: RunFolder) -> npt.NDArray[np.bytes_] | None:
     """Fingerprints of the rows that were scored, None where they are gone or have changed."""
     try:
         source = reopen_input(folder.read_config(), folder)
         check_unchanged(source, _data(folder))
     except UserError:
         return None
-    return fingerprints_of(source)
+    return digests_of(source)
 
 
-def _matched(a: _Run, b: _Run) -> tuple[list[tuple[int, int]], int]:
+def _matched(a: _Run, b: _Run) -> tuple[_Pairs, int]:
     """Pairs of rows, and how many of them are the same by their id alone."""
-    pairs = dict(_same_content(a, b))
-    taken = set(pairs.values())
-    ids_a, ids_b = _ids(a, set(pairs)), _ids(b, taken)
-    by_id = {row: ids_b[own] for own, row in ids_a.items() if own in ids_b}
+    same = _same_content(a, b)
+    by_id = _same_id(a, b, same)
     edited = len(by_id) if a.fingerprints is not None and b.fingerprints is not None else 0
-    return sorted({**pairs, **by_id}.items()), edited
+    pairs = np.concatenate([same, by_id])
+    return pairs[np.argsort(pairs[:, 0])], edited
 
 
-def _same_content(a: _Run, b: _Run) -> list[tuple[int, int]]:
+def _same_content(a: _Run, b: _Run) -> _Pairs:
     """Rows with the same content, the first with the first where there are several."""
     if a.fingerprints is None or b.fingerprints is None:
-        return []
-    places: dict[str, list[int]] = defaultdict(list)
-    for row in reversed(range(len(b.fingerprints))):
-        places[b.fingerprints[row]].append(row)
-    return [
-        (row, places[content].pop())
-        for row, content in enumerate(a.fingerprints)
-        if places.get(content)
-    ]
+        return np.zeros((0, 2), dtype=np.int64)
+    both = np.concatenate([a.fingerprints, b.fingerprints])
+    _, contents = np.unique(both, return_inverse=True)
+    first, second = np.split(contents, [len(a.fingerprints)])
+    return _equal(_numbered(first, len(both)), _numbered(second, len(both)))
 
 
-def _ids(run: _Run, without: set[int]) -> dict[str, int]:
-    """Ids that one row has alone, and that row."""
-    ids = run.table.id.to_pylist()
-    counted = Counter(ids)
-    return {
-        own: row
-        for row, own in enumerate(ids)
-        if own is not None and counted[own] == 1 and row not in without
-    }
+def _numbered(contents: Ints, most: int) -> Ints:
+    """A number for each row that no other row has: of its content, and how many are before it."""
+    order = np.argsort(contents, kind="stable")
+    ordered = contents[order]
+    earlier = np.empty_like(order)
+    earlier[order] = np.arange(order.size) - np.searchsorted(ordered, ordered)
+    return contents * most + earlier
 
 
-def _unpaired(run: _Run, paired: set[int]) -> tuple[int, ...]:
-    return tuple(row for row in range(len(run.table)) if row not in paired)
+def _same_id(a: _Run, b: _Run, paired: _Pairs) -> _Pairs:
+    """Rows not yet paired with the same id, which no other row of their run has."""
+    ids = pa.chunked_array([*a.table.id.chunks, *b.table.id.chunks], type=pa.string())
+    codes = ids.combine_chunks().dictionary_encode().indices.fill_null(-1).to_numpy()
+    keys, rows = [], []
+    for run, own, taken in zip((a, b), np.split(codes, [len(a.table)]), paired.T, strict=True):
+        _, places, counts = np.unique(own, return_inverse=True, return_counts=True)
+        free = np.flatnonzero((own >= 0) & (counts[places] == 1) & _others(run, taken))
+        keys.append(own[free])
+        rows.append(free)
+    found = _equal(*keys)
+    return np.stack([rows[0][found[:, 0]], rows[1][found[:, 1]]], axis=1)
+
+
+def _equal(first: Ints, second: Ints) -> _Pairs:
+    """Places at which two arrays without repetitions hold the same number."""
+    _, one, other = np.intersect1d(first, second, assume_unique=True, return_indices=True)
+    return np.stack([one, other], axis=1)
+
+
+def _others(run: _Run, rows: Ints) -> npt.NDArray[np.bool_]:
+    """Whether a row is none of these, [rows of the run]."""
+    found = np.ones(len(run.table), dtype=np.bool_)
+    found[rows] = False
+    return found
 
 
 def _differences(a: Mapping[str, Any], b: Mapping[str, Any]) -> dict[str, tuple[Any, Any]]:
@@ -207,8 +228,8 @@ def _counts(a: _Run, b: _Run) -> dict[str, tuple[int, int]]:
     return {name: (found[0][name], found[1][name]) for name in ("kept", "removed", "rejected")}
 
 
-def _changed(a: _Run, b: _Run, pairs: Sequence[tuple[int, int]]) -> tuple[ChangedRow, ...]:
-    first, second = a.table.scores(), b.table.scores()
+def _changed(a: _Run, b: _Run, pairs: _Pairs) -> tuple[ChangedRow, ...]:
+    differ = pairs[a.outcomes[pairs[:, 0]] != b.outcomes[pairs[:, 1]]]
     return tuple(
         ChangedRow(
             first_row=one,
@@ -216,17 +237,19 @@ def _changed(a: _Run, b: _Run, pairs: Sequence[tuple[int, int]]) -> tuple[Change
             id=a.table.id[one].as_py(),
             first=a.outcomes[one],
             second=b.outcomes[other],
-            first_fihs=first[one],
-            second_fihs=second[other],
+            first_fihs=_score(a, one),
+            second_fihs=_score(b, other),
         )
-        for one, other in pairs
-        if a.outcomes[one] != b.outcomes[other]
+        for one, other in differ.tolist()
     )
 
 
-def _rank_correlation(a: _Run, b: _Run, pairs: Sequence[tuple[int, int]]) -> float | None:
-    rows = np.array(pairs, dtype=np.int64).reshape(-1, 2)
-    both = np.stack([a.table.fihs[rows[:, 0]], b.table.fihs[rows[:, 1]]], axis=1)
+def _score(run: _Run, row: int) -> float | None:
+    return float(run.table.fihs[row]) if run.table.scored[row] else None
+
+
+def _rank_correlation(a: _Run, b: _Run, pairs: _Pairs) -> float | None:
+    both = np.stack([a.table.fihs[pairs[:, 0]], b.table.fihs[pairs[:, 1]]], axis=1)
     both = both[~np.isnan(both).any(axis=1)]
     if len(both) < 3 or np.ptp(both, axis=0).min() == 0:
         return None
