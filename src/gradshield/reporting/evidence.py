@@ -10,7 +10,8 @@ import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Literal
+from itertools import compress
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -171,40 +172,46 @@ class Evidence:
     def _of_block(self, rows: Ints) -> Iterator[RowEvidence]:
         table, total = self.table, self.scores.size
         at_or_below = np.searchsorted(self.scores, table.fihs[rows], side="right")
-        near = [found.to(rows) for found in (self._nearest_kept, self._nearest_removed)]
-        ids = table.id.take(rows).to_pylist()
-        found = {code: holds[rows].tolist() for code, holds in self.findings.items()}
-        for place, row in enumerate(rows.tolist()):
-            common = {"row": row, "id": ids[place], "group": self._group(row)}
-            if not table.scored[row]:
-                yield _rejected(table.reasons[row], **common)
-                continue
-            fihs, below = float(table.fihs[row]), int(at_or_below[place])
-            yield RowEvidence(
-                **common,
-                state="removed" if self.removed[row] else "kept",
-                reason=None,
-                fihs=fihs,
-                loss=float(table.loss[row]),
-                response_tokens=int(table.response_tokens[row]),
-                truncated=bool(table.truncated[row]),
-                rank=total - below + 1,
-                percentile=100 * below / total,
-                distance=fihs - self.threshold if math.isfinite(self.threshold) else None,
-                nearest_kept=near[0][place],
-                nearest_removed=near[1][place],
-                findings=tuple(code for code, holds in found.items() if holds[place]),
-            )
+        columns = {
+            "id": table.id.take(rows).to_pylist(),
+            "state": np.where(self.removed[rows], "removed", "kept").tolist(),
+            "fihs": table.fihs[rows].tolist(),
+            "loss": table.loss[rows].tolist(),
+            "response_tokens": table.response_tokens[rows].tolist(),
+            "truncated": table.truncated[rows].tolist(),
+            "rank": (total - at_or_below + 1).tolist(),
+            "percentile": (100 * at_or_below / max(total, 1)).tolist(),
+            "distance": self._distances(rows),
+            "nearest_kept": self._nearest_kept.to(rows),
+            "nearest_removed": self._nearest_removed.to(rows),
+            "group": [None if group < 0 else group for group in self.groups[rows].tolist()],
+            "findings": self._codes(rows),
+        }
+        names = tuple(columns)
+        scored = table.scored[rows].tolist()
+        for row, has_score, *values in zip(rows.tolist(), scored, *columns.values(), strict=True):
+            found = dict(zip(names, values, strict=True))
+            if has_score:
+                yield RowEvidence(row=row, reason=None, **found)
+            else:
+                yield _rejected(row, table.reasons[row], found)
 
-    def _group(self, row: int) -> int | None:
-        group = int(self.groups[row])
-        return None if group < 0 else group
+    def _distances(self, rows: Ints) -> list[float | None]:
+        if not math.isfinite(self.threshold):
+            return [None] * rows.size
+        return [*(self.table.fihs[rows] - self.threshold).tolist()]
+
+    def _codes(self, rows: Ints) -> list[tuple[str, ...]]:
+        """Codes of the findings on scored rows."""
+        found = np.stack([holds[rows] for holds in self.findings.values()], axis=1).tolist()
+        return [tuple(compress(self.findings, holds)) for holds in found]
 
 
-def _rejected(reason: str | None, *, row: int, id: str | None, group: int | None) -> RowEvidence:
+def _rejected(row: int, reason: str | None, found: Mapping[str, Any]) -> RowEvidence:
+    """Evidence on a row without a score, of which no more than this is known."""
     return RowEvidence(
         row=row,
-        id=id,
+        id=found["id"],
         state="rejected",
         reason=reason,
         fihs=None,
@@ -216,7 +223,7 @@ def _rejected(reason: str | None, *, row: int, id: str | None, group: int | None
         distance=None,
         nearest_kept=(),
         nearest_removed=(),
-        group=group,
+        group=found["group"],
         findings=("rejected", rejection_code(reason)),
     )
 

@@ -213,12 +213,16 @@ class ScoreTable(ScoreColumns):
             rows: Which rows; all if None.
         """
         wanted = None if rows is None else pc.field("row").isin(pa.array(rows))
-        yield from stored_lines(self.files).to_batches(columns=columns, filter=wanted)
+        yield from stored_lines(self.files).to_batches(
+            columns=columns, filter=wanted, cache_metadata=False
+        )
 
     def lines_of(self, rows: Collection[int]) -> dict[int, dict[str, Any]]:
         """Whole lines of a few rows, by row; only the files that hold them are read."""
         wanted = pa.array(sorted(rows), type=pa.int64())
-        found = stored_lines(self.files).to_table(filter=pc.field("row").isin(wanted))
+        found = stored_lines(self.files).to_table(
+            filter=pc.field("row").isin(wanted), cache_metadata=False
+        )
         return {line["row"]: line for line in found.to_pylist()}
 
 
@@ -248,10 +252,10 @@ def score_table(folder: Path) -> ScoreTable:
         ArrowException, OSError, ValueError: A part is damaged.
     """
     files = sorted(folder.glob("*.parquet"))
-    table = stored_lines(files).to_table(columns=_IN_MEMORY)
+    table = stored_lines(files).to_table(columns=_IN_MEMORY, cache_metadata=False)
     if not np.all(np.diff(_numbers(table["row"], -1)) > 0):  # their names tell another order
         files.sort(key=_first_row)
-        table = stored_lines(files).to_table(columns=_IN_MEMORY)
+        table = stored_lines(files).to_table(columns=_IN_MEMORY, cache_metadata=False)
     return ScoreTable(files=tuple(files), **_columns(table.combine_chunks()))
 
 
