@@ -10,7 +10,8 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gradshield.reporting.evidence import NEIGHBOURS, Evidence, RowEvidence, rejection_code
+from gradshield.reporting.evidence import Evidence, RowEvidence, rejection_code
+from gradshield.reporting.nearest import NEIGHBOURS
 from gradshield.scoring.table import columns_of
 
 

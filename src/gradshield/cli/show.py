@@ -24,7 +24,7 @@ from gradshield.reporting.document import ReportRow
 from gradshield.reporting.evidence import Ints
 from gradshield.reporting.wording import sentence
 from gradshield.run.folder import RunFolder
-from gradshield.run.report import report_source, run_content
+from gradshield.run.report_inputs import report_source, run_content
 from gradshield.run.summary import score_text
 from gradshield.scoring.table import ScoreColumns
 

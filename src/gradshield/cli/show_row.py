@@ -21,7 +21,7 @@ from gradshield.reporting.details import conversation_of, shading_scale, worst_w
 from gradshield.reporting.document import ReportRow
 from gradshield.run.folder import RunFolder
 from gradshield.run.overrides import read_overrides
-from gradshield.run.report import row_reader, token_pieces
+from gradshield.run.report_inputs import row_reader, token_pieces
 from gradshield.run.summary import score_text
 
 MOST_CHARACTERS = 20_000

@@ -16,12 +16,10 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
+from gradshield.reporting.nearest import Nearest
 from gradshield.scoring.table import ScoreColumns
 
 State = Literal["kept", "removed", "rejected"]
-
-NEIGHBOURS = 3
-"""Nearest kept and nearest removed rows of each row."""
 
 LEAST_BORDERLINE = 10
 BORDERLINE_SHARE = 0.01
@@ -148,12 +146,12 @@ class Evidence:
         }
 
     @cached_property
-    def _nearest_kept(self) -> _Nearest:
-        return _Nearest(self.table, self.in_order(np.flatnonzero(self.kept)))
+    def _nearest_kept(self) -> Nearest:
+        return Nearest(self.table.fihs, self.in_order(np.flatnonzero(self.kept)))
 
     @cached_property
-    def _nearest_removed(self) -> _Nearest:
-        return _Nearest(self.table, self.in_order(np.flatnonzero(self.removed)))
+    def _nearest_removed(self) -> Nearest:
+        return Nearest(self.table.fihs, self.in_order(np.flatnonzero(self.removed)))
 
     def in_order(self, rows: Ints) -> Ints:
         """Scored rows by ascending score, equal ones as they were."""
@@ -226,38 +224,6 @@ def _rejected(row: int, reason: str | None, found: Mapping[str, Any]) -> RowEvid
         group=found["group"],
         findings=("rejected", rejection_code(reason)),
     )
-
-
-class _Nearest:
-    """Some rows by score, to find those next to a score.
-
-    Args:
-        table: The score table.
-        rows: Those to find, by ascending score, equal ones by their number.
-    """
-
-    def __init__(self, table: ScoreColumns, rows: Ints) -> None:
-        self._fihs, self._rows, self._scores = table.fihs, rows, table.fihs[rows]
-
-    def to(self, rows: Ints) -> list[tuple[int, ...]]:
-        """Of each row, those with the nearest scores, nearest first, the row itself left out."""
-        if not self._rows.size:
-            return [()] * rows.size
-        wanted = self._fihs[rows][:, np.newaxis]
-        low, high = (np.searchsorted(self._scores, wanted, side=s) for s in ("left", "right"))
-        # Enough on either side, whichever of them are the nearest.
-        first, end = low - NEIGHBOURS - 1, high + NEIGHBOURS + 1
-        many = high - low > 4 * NEIGHBOURS  # many equal scores: any of them are the nearest
-        first, end = np.where(many, low, first), np.where(many, low + NEIGHBOURS + 1, end)
-        at = first + np.arange(6 * NEIGHBOURS + 2)
-        there = (at >= 0) & (at < np.minimum(end, self._rows.size))
-        at = at.clip(0, self._rows.size - 1)
-        others, distances = self._rows[at], np.abs(self._scores[at] - wanted)
-        distances[~there | (others == rows[:, np.newaxis])] = np.inf
-        order = np.lexsort((others, distances))[:, :NEIGHBOURS]
-        nearest = np.take_along_axis(others, order, axis=1).tolist()
-        counts = np.isfinite(np.take_along_axis(distances, order, axis=1)).sum(axis=1).tolist()
-        return [tuple(found[:count]) for found, count in zip(nearest, counts, strict=True)]
 
 
 def rejection_code(reason: str | None) -> str:

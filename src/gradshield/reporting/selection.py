@@ -59,5 +59,5 @@ def selection_note(report: Report, shown: Ints) -> str | None:
         "the rows that reviewers decided on, kept rows closest below the threshold, removed rows "
         "next to it and with the highest scores, the first rejected rows, and a random sample of "
         "the kept rows. All figures and charts above count every row. Every row is in "
-        "report.json, and `gradshield show RUN --row N` shows any one."
+        "report.json, and “gradshield show RUN --row N” shows any one."
     )

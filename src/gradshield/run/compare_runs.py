@@ -10,20 +10,16 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import pyarrow as pa
 from scipy.stats import spearmanr
 
 from gradshield.errors import UserError
 from gradshield.run.fingerprints import digests_of
 from gradshield.run.folder import RunFolder
 from gradshield.run.overrides import in_effect, read_overrides
+from gradshield.run.same_rows import Pairs, no_pairs, others, same_content, same_id
 from gradshield.run.source import check_unchanged, reopen_input
 from gradshield.run.threshold import Outcome, divide, read_decision, read_score_table
 from gradshield.scoring.table import ScoreColumns
-
-Ints = npt.NDArray[np.int64]
-_Pairs = npt.NDArray[np.int64]
-"""Rows of the first run and rows of the second, [pairs, 2], by ascending row of the first."""
 
 
 @dataclass(frozen=True)
@@ -123,8 +119,8 @@ def compare_runs(first: RunFolder, second: RunFolder) -> RunComparison:
         counts=_counts(a, b),
         pairs=len(pairs),
         edited=edited,
-        only_first=tuple(np.flatnonzero(_others(a, pairs[:, 0])).tolist()),
-        only_second=tuple(np.flatnonzero(_others(b, pairs[:, 1])).tolist()),
+        only_first=tuple(np.flatnonzero(others(len(a.table), pairs[:, 0])).tolist()),
+        only_second=tuple(np.flatnonzero(others(len(b.table), pairs[:, 1])).tolist()),
         moves=dict(Counter(f"{row.first} → {row.second}" for row in changed)),
         changed=changed,
         rank_correlation=_rank_correlation(a, b, pairs),
@@ -164,59 +160,15 @@ def _fingerprints(folder: RunFolder) -> npt.NDArray[np.bytes_] | None:
     return digests_of(source)
 
 
-def _matched(a: _Run, b: _Run) -> tuple[_Pairs, int]:
+def _matched(a: _Run, b: _Run) -> tuple[Pairs, int]:
     """Pairs of rows, and how many of them are the same by their id alone."""
-    same = _same_content(a, b)
-    by_id = _same_id(a, b, same)
-    edited = len(by_id) if a.fingerprints is not None and b.fingerprints is not None else 0
+    known = a.fingerprints is not None and b.fingerprints is not None
+    same = no_pairs()
+    if a.fingerprints is not None and b.fingerprints is not None:
+        same = same_content(a.fingerprints, b.fingerprints)
+    by_id = same_id(a.table.id, b.table.id, same)
     pairs = np.concatenate([same, by_id])
-    return pairs[np.argsort(pairs[:, 0])], edited
-
-
-def _same_content(a: _Run, b: _Run) -> _Pairs:
-    """Rows with the same content, the first with the first where there are several."""
-    if a.fingerprints is None or b.fingerprints is None:
-        return np.zeros((0, 2), dtype=np.int64)
-    both = np.concatenate([a.fingerprints, b.fingerprints])
-    _, contents = np.unique(both, return_inverse=True)
-    first, second = np.split(contents, [len(a.fingerprints)])
-    return _equal(_numbered(first, len(both)), _numbered(second, len(both)))
-
-
-def _numbered(contents: Ints, most: int) -> Ints:
-    """A number for each row that no other row has: of its content, and how many are before it."""
-    order = np.argsort(contents, kind="stable")
-    ordered = contents[order]
-    earlier = np.empty_like(order)
-    earlier[order] = np.arange(order.size) - np.searchsorted(ordered, ordered)
-    return contents * most + earlier
-
-
-def _same_id(a: _Run, b: _Run, paired: _Pairs) -> _Pairs:
-    """Rows not yet paired with the same id, which no other row of their run has."""
-    ids = pa.chunked_array([*a.table.id.chunks, *b.table.id.chunks], type=pa.string())
-    codes = ids.combine_chunks().dictionary_encode().indices.fill_null(-1).to_numpy()
-    keys, rows = [], []
-    for run, own, taken in zip((a, b), np.split(codes, [len(a.table)]), paired.T, strict=True):
-        _, places, counts = np.unique(own, return_inverse=True, return_counts=True)
-        free = np.flatnonzero((own >= 0) & (counts[places] == 1) & _others(run, taken))
-        keys.append(own[free])
-        rows.append(free)
-    found = _equal(*keys)
-    return np.stack([rows[0][found[:, 0]], rows[1][found[:, 1]]], axis=1)
-
-
-def _equal(first: Ints, second: Ints) -> _Pairs:
-    """Places at which two arrays without repetitions hold the same number."""
-    _, one, other = np.intersect1d(first, second, assume_unique=True, return_indices=True)
-    return np.stack([one, other], axis=1)
-
-
-def _others(run: _Run, rows: Ints) -> npt.NDArray[np.bool_]:
-    """Whether a row is none of these, [rows of the run]."""
-    found = np.ones(len(run.table), dtype=np.bool_)
-    found[rows] = False
-    return found
+    return pairs[np.argsort(pairs[:, 0])], len(by_id) if known else 0
 
 
 def _differences(a: Mapping[str, Any], b: Mapping[str, Any]) -> dict[str, tuple[Any, Any]]:
@@ -228,7 +180,7 @@ def _counts(a: _Run, b: _Run) -> dict[str, tuple[int, int]]:
     return {name: (found[0][name], found[1][name]) for name in ("kept", "removed", "rejected")}
 
 
-def _changed(a: _Run, b: _Run, pairs: _Pairs) -> tuple[ChangedRow, ...]:
+def _changed(a: _Run, b: _Run, pairs: Pairs) -> tuple[ChangedRow, ...]:
     differ = pairs[a.outcomes[pairs[:, 0]] != b.outcomes[pairs[:, 1]]]
     return tuple(
         ChangedRow(
@@ -248,7 +200,7 @@ def _score(run: _Run, row: int) -> float | None:
     return float(run.table.fihs[row]) if run.table.scored[row] else None
 
 
-def _rank_correlation(a: _Run, b: _Run, pairs: _Pairs) -> float | None:
+def _rank_correlation(a: _Run, b: _Run, pairs: Pairs) -> float | None:
     both = np.stack([a.table.fihs[pairs[:, 0]], b.table.fihs[pairs[:, 1]]], axis=1)
     both = both[~np.isnan(both).any(axis=1)]
     if len(both) < 3 or np.ptp(both, axis=0).min() == 0:
