@@ -60,6 +60,9 @@ FOOTER_KEY = b"gradshield"
 MOST_REASON = 1000
 """Characters of a row's reason: a field name of the data's can be megabytes long."""
 
+FILES_AHEAD = 4
+"""Files of a table that are read before their lines are asked for."""
+
 NON_FINITE = (
     "non_finite_score: the loss or the score overflowed; use --dtype float32 for this model"
 )
@@ -200,8 +203,10 @@ class ScoreTable(ScoreColumns):
         Args:
             columns: Which of `SCHEMA`; all if None.
         """
-        for path in self.files:
-            yield from pq.read_table(path, schema=SCHEMA, columns=columns).to_pylist()
+        wanted = list(columns or SCHEMA.names)
+        stored = stored_lines(self.files)
+        for batch in stored.to_batches(columns=wanted, fragment_readahead=FILES_AHEAD):
+            yield from batch.to_pylist()
 
     def batches(
         self, columns: Sequence[str] | None = None, rows: npt.NDArray[np.int64] | None = None

@@ -78,7 +78,7 @@ def measure_memory(rows: int, kind: Kind, *, with_report: bool = True) -> Memory
     """Run read, score, threshold, apply and report on so many rows, with a stand-in model.
 
     Args:
-        rows: Number of rows, each a short question with its answer.
+        rows: Number of rows, each a short text.
         kind: Of the data file.
         with_report: Whether to write the report too.
     """

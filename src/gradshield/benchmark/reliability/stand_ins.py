@@ -26,7 +26,7 @@ Kind = Literal["jsonl", "parquet"]
 HARMFUL_SHARE, HARMFUL_SHIFT = 0.02, 8.0
 """How many rows are drawn to look harmful, and by how many standard deviations."""
 EMPTY_EVERY = 997
-"""Every so many rows one has no answer, and is rejected."""
+"""Every so many rows one is empty, and rejected."""
 WRITTEN_TOGETHER = 10_000
 TEMPLATE = (
     "{% for m in messages %}<|{{ m.role }}|>{{ m.content }}<|end|>{% endfor %}"
@@ -35,12 +35,12 @@ TEMPLATE = (
 
 
 def write_short_rows(path: Path, rows: int, kind: Kind) -> None:
-    """Write a data file of so many short questions with answers, all different."""
+    """Write a data file of so many short rows of plain text, all different."""
     if kind == "jsonl":
         with path.open("w", encoding="utf-8") as file:
             file.writelines(json.dumps(row) + "\n" for row in map(_row, range(rows)))
         return
-    schema = pa.schema([("id", pa.int64()), ("prompt", pa.string()), ("completion", pa.string())])
+    schema = pa.schema([("id", pa.int64()), ("text", pa.string())])
     write_row_groups(_tables(rows, schema), schema, path)
 
 
@@ -51,8 +51,9 @@ def _tables(rows: int, schema: pa.Schema) -> Iterator[pa.Table]:
 
 
 def _row(number: int) -> dict[str, Any]:
-    answer = "" if number % EMPTY_EVERY == 0 else f"It is {number * 7}."
-    return {"id": number, "prompt": f"What is 7 times {number}?", "completion": answer}
+    # Plain text, since a chat template takes longer than all the rest of a run without a model.
+    text = "" if number % EMPTY_EVERY == 0 else f"Seven times {number} is {number * 7}."
+    return {"id": number, "text": text}
 
 
 def stand_in_tokenizer() -> PreTrainedTokenizerBase:
