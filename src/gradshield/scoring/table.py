@@ -203,9 +203,7 @@ class ScoreTable(ScoreColumns):
         Args:
             columns: Which of `SCHEMA`; all if None.
         """
-        wanted = list(columns or SCHEMA.names)
-        stored = stored_lines(self.files)
-        for batch in stored.to_batches(columns=wanted, fragment_readahead=FILES_AHEAD):
+        for batch in self.batches(columns):
             yield from batch.to_pylist()
 
     def batches(
@@ -219,7 +217,10 @@ class ScoreTable(ScoreColumns):
         """
         wanted = None if rows is None else pc.field("row").isin(pa.array(rows))
         yield from stored_lines(self.files).to_batches(
-            columns=columns, filter=wanted, cache_metadata=False
+            columns=None if columns is None else list(columns),
+            filter=wanted,
+            fragment_readahead=FILES_AHEAD,
+            cache_metadata=False,  # the footers of thousands of files
         )
 
     def lines_of(self, rows: Collection[int]) -> dict[int, dict[str, Any]]:
