@@ -67,30 +67,25 @@ def write_report(
     table = PageTable(
         tuple(report.rows(shown)), report.evidence.scores.size, selection_note(report, shown)
     )
+    texts = None if redact else source
     pieces = None
     if redact:
         notes = ["This report was made to be shared: it holds no text of the rows."]
-    elif source is not None:
+    elif texts is not None:
         pieces, missing = token_pieces(config, folder, progress)
         notes += missing
-    for note in notes if not redact else ():
+    for note in (*(notes if not redact else ()), *([table.note] if table.note else ())):
         progress.say(note)
-    if table.note is not None:
-        progress.say(table.note)
-    has_texts = source is not None and not redact
     with DetailStore() as store:
         details = PackedDetails()
-        if source is not None and has_texts:
-            _store_details(store, config, report, table.rows, source, pieces)
-            order = in_order_of_interest(table.rows)
-            details = pack(store, order, scale=shading_scale(report.run.table))
+        if texts is not None:
+            details = _details(store, config, report, table.rows, texts, pieces)
         _write_rows(out, store, details)
     _write_files(out, report)
-    figures = draw_figures(
-        report.head, report.evidence.scores, report.run.decision, read_reference(folder)
-    )
+    head, scores = report.head, report.evidence.scores
+    figures = draw_figures(head, scores, report.run.decision, read_reference(folder))
     page = render_page(
-        report.head, table, details, figures, reviewable=has_texts, notes=tuple(notes)
+        head, table, details, figures, reviewable=texts is not None, notes=tuple(notes)
     )
     write_text(out / "report.html", page)
     return out / "report.html"
@@ -110,14 +105,14 @@ def _write_pieces(target: Path, pieces: Iterable[str]) -> None:
             stream.write(piece.encode("utf-8", "backslashreplace"))
 
 
-def _store_details(
+def _details(
     store: DetailStore,
     config: RunConfig,
     report: Report,
     shown: Sequence[ReportRow],
     source: DataSource,
     pieces: TokenPieces | None,
-) -> None:
+) -> PackedDetails:
     """Put what the page shows of its rows into the store, in one pass over data and scores."""
     read = row_reader(config, source)
     rows = [row.row for row in shown]
@@ -135,6 +130,7 @@ def _store_details(
                 pieces=pieces,
             )
         )
+    return pack(store, in_order_of_interest(shown), scale=shading_scale(report.run.table))
 
 
 def _rows_at(source: DataSource, positions: Sequence[int]) -> Iterator[SourceRow]:
