@@ -28,7 +28,7 @@ from gradshield.scoring.lines import Rows, hold_pairs, score_lines
 from gradshield.scoring.preference import preference_settings
 from gradshield.scoring.reference import check_reference, reference_examples, reference_pairs
 from gradshield.scoring.score import prepare_engine
-from gradshield.scoring.table import SCHEMA, reason_text, rejected_line
+from gradshield.scoring.table import SCHEMA, columns_of, reason_text, rejected_line
 from gradshield.streaming import (
     RowsOf,
     ScoredAsRead,
@@ -140,7 +140,7 @@ class GradShield:
             self.loaded.model,
             tokenize_rows_or_pairs(source, self.loaded.tokenizer, **dict(self.data)),
         )
-        for note in (*tokenized.notes, *omission_notes(tokenized.examples)):
+        for note in (*tokenized.notes, *omission_notes(one.left_out for one in tokenized.examples)):
             self.progress.say(note)
         ids = {row.position: row.own_id for row in source}
         scorable = tokenized.scorable
@@ -177,7 +177,7 @@ class GradShield:
             )
         lines = self.score(rows)
         chosen = _given(decision) or self._decide(lines, rows)
-        parts = divide(lines, chosen.threshold)
+        parts = divide(columns_of(lines), chosen.threshold)
         kept, removed, rejected = (select(rows, getattr(parts, part)) for part in PARTS)
         return FilterResult(kept, removed, rejected, lines, chosen)
 

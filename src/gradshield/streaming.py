@@ -11,7 +11,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from itertools import islice
 from typing import Any
 
@@ -19,7 +19,7 @@ import pyarrow as pa
 
 from gradshield.errors import UserError
 from gradshield.run.threshold import divide
-from gradshield.scoring.table import SCHEMA
+from gradshield.scoring.table import SCHEMA, ScoreColumns, columns_of
 
 Row = dict[str, Any]
 ScoreRows = Callable[[Sequence[Row]], list[dict[str, Any]]]
@@ -69,9 +69,8 @@ class ScoredStream:
 
     def outcomes(self, threshold: float) -> dict[bytes, str]:
         """`kept`, `removed` or `rejected` for each fingerprint."""
-        lines = self.lines.select(["row", "fihs", "status"]).to_pylist()
-        parts = asdict(divide(lines, threshold))
-        return {self.fingerprints[row]: name for name, rows in parts.items() for row in rows}
+        found = divide(ScoreColumns.of(self.lines), threshold).outcomes
+        return dict(zip(self.fingerprints, found.tolist(), strict=True))
 
 
 def score_stream(stream: Iterable[Row], score: ScoreRows) -> ScoredStream:
@@ -146,7 +145,7 @@ class ScoredAsRead:
         """For each row of a batch whether it is of the part."""
         values = zip(*columns.values(), strict=True)
         lines = self.score([dict(zip(columns, row, strict=True)) for row in values])
-        rows = set(getattr(divide(lines, self.threshold), self.part))
+        rows = set(getattr(divide(columns_of(lines), self.threshold), self.part))
         return [line["row"] in rows for line in lines]
 
 

@@ -14,6 +14,7 @@ from gradshield.run.apply import review_of
 from gradshield.run.folder import RunFolder
 from gradshield.run.incoming_overrides import read_exported
 from gradshield.run.overrides import record_overrides
+from gradshield.scoring.table import columns_of
 from tests.cli.command_line import gradshield
 from tests.reporting.runs import chat, plain_rows, synthetic_run
 from tests.run.run_folders import line, made_run
@@ -137,7 +138,8 @@ def test_without_its_tokenizer_no_token_is_shaded(tmp_path: Path) -> None:
     assert "Name river 4." in outcome.out
 
 
-LINES = [line(0, 0.1, "one"), line(1, 0.2, "0"), line(2, 0.3, "two"), line(3, 0.4, "two")]
+OWN_IDS = ("one", "0", "two", "two", None)
+TABLE = columns_of([line(row, row / 10, own) for row, own in enumerate(OWN_IDS)])
 
 
 @pytest.mark.parametrize(
@@ -145,7 +147,7 @@ LINES = [line(0, 0.1, "one"), line(1, 0.2, "0"), line(2, 0.3, "two"), line(3, 0.
     [("one", 0), ("1", 1), ("row:0", 0), ("id:0", 1), ("row:3", 3), ("3", 3)],
 )
 def test_rows_by_position_and_by_id(wanted: str, row: int) -> None:
-    assert find_row(LINES, wanted) == row
+    assert find_row(TABLE, wanted) == row
 
 
 @pytest.mark.parametrize(
@@ -153,7 +155,7 @@ def test_rows_by_position_and_by_id(wanted: str, row: int) -> None:
     [
         ("0", r"can be one of the rows 0, 1: write row:0"),
         ("two", r"can be one of the rows 2, 3"),
-        ("4", "no row 4: the positions are 0 to 3"),
+        ("5", "no row 5: the positions are 0 to 4"),
         ("-1", "no row -1"),
         ("id:1", "no row id:1"),
         ("row:one", "no row row:one"),
@@ -164,7 +166,7 @@ def test_rows_by_position_and_by_id(wanted: str, row: int) -> None:
 )
 def test_rows_that_are_none_or_several(wanted: str, words: str) -> None:
     with pytest.raises(UserError, match=words):
-        find_row(LINES, wanted)
+        find_row(TABLE, wanted)
 
 
 def test_before_anything_was_scored(tmp_path: Path) -> None:

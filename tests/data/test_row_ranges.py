@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import pickle
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -13,10 +15,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from gradshield.data import Rejection, load_examples, make_profile, open_source
+from gradshield.data import DataError, Rejection, load_examples, make_profile, open_source
 from gradshield.data import row_ranges as module
-from gradshield.data.row_ranges import all_rows, row_ranges
-from gradshield.data.survey import InMemory, survey_rows
+from gradshield.data.containers.parquet import rows_from_group
+from gradshield.data.row_ranges import all_rows, parts_of, row_ranges
+from gradshield.data.survey import survey_rows
 from tests.run.data_files import good_rows, mixed_jsonl, write_jsonl
 from tests.tiny_models import chat_tokenizer
 
@@ -68,18 +71,103 @@ def _check(source: Any, whole: list[Any], size: int) -> None:
         assert sent.read(inner) == whole[inner.start : inner.stop]
 
 
-def test_ranges_of_parquet_are_read_across_row_groups(tmp_path: Path) -> None:
+def _as_parquet(folder: Path) -> Path:
+    path = folder / "data.parquet"
+    pq.write_table(pa.Table.from_pylist(_plain_rows(25)), path, row_group_size=7)
+    return path
+
+
+def _as_csv(folder: Path) -> Path:
+    path = folder / "data.csv"
+    path.write_text("x,y\n" + "".join(f'{row["x"]},"{row["y"]}"\n' for row in _plain_rows(25)))
+    return path
+
+
+def _as_gzip(folder: Path) -> Path:
+    path = folder / "data.jsonl.gz"
+    path.write_bytes(
+        gzip.compress(b"".join(json.dumps(r).encode() + b"\n" for r in _plain_rows(25)))
+    )
+    return path
+
+
+def _as_array(folder: Path) -> Path:
+    path = folder / "data.json"
+    path.write_text(json.dumps(_plain_rows(25)), encoding="utf-8")
+    return path
+
+
+def _plain_rows(count: int) -> list[dict[str, Any]]:
+    return [{"x": number, "y": f"river {number}"} for number in range(count)]
+
+
+@pytest.mark.parametrize("written", [_as_parquet, _as_csv, _as_gzip, _as_array])
+@pytest.mark.parametrize("size", [1, 4, 10, 25])
+def test_ranges_of_files_that_are_read_in_turn(
+    tmp_path: Path, written: Callable[[Path], Path], size: int
+) -> None:
+    source = open_source(written(tmp_path))
+    _check(source, source.read(), size)
+
+
+def test_rows_that_are_asked_for_in_order_are_read_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = open_source(_as_csv(tmp_path))
+    begun: list[Path] = []
+    rows_of = type(source.container).rows
+
+    def listening(container: Any, path: Path) -> Any:
+        begun.append(path)
+        return rows_of(container, path)
+
+    monkeypatch.setattr(type(source.container), "rows", listening)
+    ranges = row_ranges(source)
+    for rows in (range(0, 4), range(4, 9), range(12, 20)):
+        assert [row.position for row in ranges.read(rows)] == list(rows)
+    assert len(begun) == 1
+    assert [row.position for row in ranges.read(range(12, 25))] == list(range(12, 25))
+    assert len(begun) == 2
+
+
+def test_a_row_group_far_ahead_is_read_without_those_before(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = open_source(_as_parquet(tmp_path))
+    begun: list[int] = []
+
+    def listening(path: Path, group: int) -> Any:
+        begun.append(group)
+        return rows_from_group(path, group)
+
+    monkeypatch.setattr(module, "rows_from_group", listening)
+    ranges = row_ranges(source)
+    for rows in (range(0, 3), range(3, 9), range(15, 16), range(16, 25), range(8, 10)):
+        assert [row.position for row in ranges.read(rows)] == list(rows)
+    assert begun == [0, 2, 1]
+
+
+def test_an_input_that_changes_while_it_is_read_is_refused(tmp_path: Path) -> None:
+    path = write_jsonl(tmp_path / "data.jsonl", good_rows(6))
+    survey = survey_rows(open_source(path), chat_tokenizer(), **_options())
+    write_jsonl(path, good_rows(4))
+    with pytest.raises(DataError, match="rows 2 to 5 are not where they were"):
+        survey.read(range(2, 6), chat_tokenizer())
+
+
+def test_a_parquet_bomb_is_refused_before_any_range(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of 3000 rows with a text of 1000 letters, 1000 are in memory at a time."""
     path = tmp_path / "data.parquet"
-    pq.write_table(pa.table({"x": list(range(25))}), path, row_group_size=7)
+    long = pa.DictionaryArray.from_arrays(pa.array([0] * 3000, pa.int32()), pa.array(["x" * 1000]))
+    pq.write_table(pa.table({"text": long}), path, store_schema=False)
     source = open_source(path)
-    _check(source, source.read(), 10)
-
-
-def test_ranges_of_other_files(tmp_path: Path) -> None:
-    path = tmp_path / "data.json"
-    path.write_text(json.dumps(good_rows(9)), encoding="utf-8")
-    source = open_source(path)
-    _check(source, source.read(), 4)
+    monkeypatch.setenv("GRADSHIELD_MAX_GB", "0.002")
+    assert row_ranges(source).total == 3000
+    monkeypatch.setenv("GRADSHIELD_MAX_GB", "0.001")
+    with pytest.raises(DataError, match=r"unpacks to more than 0\.001 GB"):
+        row_ranges(source)
 
 
 @pytest.mark.parametrize("size", [1, 4, 11, 40])
@@ -108,19 +196,21 @@ def test_parts_are_read_as_in_the_whole_file(tmp_path: Path, others: dict[str, A
 
 
 def _same_parts(survey: Any, data: Any) -> None:
-    memory = InMemory(data)
     assert survey.statement == data.format_statement
-    assert survey.total == memory.total
-    assert survey.holds_pairs == memory.holds_pairs
+    assert survey.total == len(data.rows)
+    assert survey.holds_pairs == bool(data.pairs)
     tokenizer = chat_tokenizer()
-    assert survey.first_plain(tokenizer) == memory.first_plain(tokenizer)
-    for start in range(0, memory.total, 6):
-        rows = range(start, min(start + 6, memory.total))
+    first = data.rows[data.examples[0].row].value if data.examples else None
+    assert survey.first_plain(tokenizer) == first
+    sizes = [len(row.content) for row in data.rows]
+    assert sizes[survey.bulkiest] == max(sizes)
+    for rows in parts_of(survey.total, 6):
         part = pickle.loads(pickle.dumps(survey.part(rows))).read(rows, tokenizer)
-        whole = memory.read(rows, tokenizer)
-        assert part.scorable == whole.scorable
-        assert _texts(part.rejections) == _texts(whole.rejections)
-        assert (part.ids, part.places) == (whole.ids, whole.places)
+        assert part.scorable == tuple(one for one in data.scorable if one.row in rows)
+        rejections = {row: why for row, why in data.rejections.items() if row in rows}
+        assert _texts(part.rejections) == _texts(rejections)
+        assert part.ids == {row: data.ids[row] for row in rows}
+        assert part.places == {row: {"line": data.rows[row].line} for row in rows}
         assert {e.row for e in part.scorable} | set(part.rejections) == set(rows)
 
 

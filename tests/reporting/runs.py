@@ -15,7 +15,7 @@ from gradshield.run.folder import RunFolder, write_json
 from gradshield.run.provenance import tokenizer_sha256
 from gradshield.run.threshold import read_reference, threshold, write_decision
 from gradshield.scoring.engines.base import WINDOW
-from gradshield.scoring.table import rejected_line, write_part
+from gradshield.scoring.table import columns_of, rejected_line, write_part
 from gradshield.threshold import Decision
 from tests.tiny_tokenizers import byte_level_tokenizer
 
@@ -106,7 +106,7 @@ def synthetic_run(
         threshold(folder, config.threshold)
     else:
         decision = Decision(at, "paper", "Two groups of rows.", {"warnings": []})
-        write_decision(folder, table, decision, config.threshold)
+        write_decision(folder, columns_of(table), decision, config.threshold)
     return folder
 
 

@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gradshield.reporting.evidence import (
-    NEIGHBOURS,
-    SHOWN_DUPLICATES,
-    gather_evidence,
-    rejection_code,
-)
+from gradshield.reporting.evidence import Evidence, RowEvidence, rejection_code
+from gradshield.reporting.nearest import NEIGHBOURS
+from gradshield.scoring.table import columns_of
 
 
-def line(row: int, fihs: float | None, tokens: list[int] | None = None) -> dict[str, Any]:
+def line(row: int, fihs: float | None) -> dict[str, Any]:
     rejected = fihs is None
     return {
         "row": row,
@@ -27,9 +26,20 @@ def line(row: int, fihs: float | None, tokens: list[int] | None = None) -> dict[
         "truncated": None if rejected else False,
         "status": "rejected" if rejected else "scored",
         "reason": "empty_response: nothing" if rejected else None,
-        "token_ids": None if rejected else (tokens or [row, row + 1000, row + 2000]),
-        "token_fihs": None,
+        "chosen_tokens": None,
     }
+
+
+def evidence(
+    lines: list[dict[str, Any]], threshold: float, groups: Mapping[int, int] | None = None
+) -> Evidence:
+    numbers = [(groups or {}).get(row, -1) for row in range(len(lines))]
+    return Evidence(columns_of(lines), np.array(numbers, dtype=np.int64), threshold)
+
+
+def gather_evidence(*given: Any) -> dict[int, RowEvidence]:
+    found = evidence(*given)
+    return {row.row: row for row in found.of(np.arange(len(found)))}
 
 
 SCORES = (-1.0, 0.5, None, 0.4, 2.0, -0.2)
@@ -77,23 +87,26 @@ def test_without_a_threshold_nothing_is_removed_or_borderline() -> None:
 def test_findings() -> None:
     lines = [line(row, row / 100) for row in range(40)] + [line(40, None)]
     lines[3] |= {"truncated": True}
-    lines[5] |= {"token_ids": [7, 8, 9, 10, 11]}
-    lines[39] |= {"token_ids": [7, 8, 9, 10, 11]}
-    found = gather_evidence(lines, 0.3)
+    found = gather_evidence(lines, 0.3, {5: 0, 39: 0, 6: 1, 7: 1})
     assert found[39].findings == ("high_fihs", "divided_duplicates")
     assert found[5].findings == ("divided_duplicates",)
     assert found[3].findings == ("truncated",)
     assert found[40].findings == ("rejected", "empty_response")
     assert [row for row, e in found.items() if "borderline" in e.findings] == list(range(20, 30))
-    assert found[5].duplicates == (39,)
     assert found[5].group == found[39].group == 0
+    assert found[6].findings == ()
+    assert found[8].group is None
 
 
-def test_a_large_group_does_not_list_itself_in_every_row() -> None:
-    found = gather_evidence([line(row, 0.0, [1, 2, 3]) for row in range(100)], 1.0)
-    assert found[0].duplicates == tuple(range(1, SHOWN_DUPLICATES + 1))
-    assert 50 not in found[50].duplicates
-    assert {e.group for e in found.values()} == {0}
+def test_the_rows_of_a_group() -> None:
+    found = evidence([line(row, 0.0) for row in range(5)], 1.0, {1: 0, 4: 0, 2: 1, 3: 1})
+    assert found.group_of(4).tolist() == [1, 4]
+    assert found.group_of(0).size == 0
+
+
+def test_rows_in_the_order_they_are_asked_for() -> None:
+    found = evidence(LINES, 0.5)
+    assert [row.row for row in found.of(np.array([4, 2, 0]))] == [4, 2, 0]
 
 
 def test_code_of_a_rejection() -> None:
@@ -112,13 +125,13 @@ def test_it_agrees_with_counting(values: list[float | None], threshold: float) -
     found = gather_evidence(lines, threshold)
     known = {row: fihs for row, fihs in enumerate(values) if fihs is not None}
     for row, fihs in known.items():
-        evidence = found[row]
-        assert evidence.rank == 1 + sum(other > fihs for other in known.values())
+        own = found[row]
+        assert own.rank == 1 + sum(other > fihs for other in known.values())
         at_or_below = sum(other <= fihs for other in known.values())
-        assert evidence.percentile == 100 * at_or_below / len(known)
+        assert own.percentile == 100 * at_or_below / len(known)
         for state, nearest in (
-            ("kept", evidence.nearest_kept),
-            ("removed", evidence.nearest_removed),
+            ("kept", own.nearest_kept),
+            ("removed", own.nearest_removed),
         ):
             distances = sorted(
                 abs(other - fihs)

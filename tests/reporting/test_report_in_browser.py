@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from gradshield.data import open_source
-from gradshield.reporting import details
+from gradshield.reporting import details, selection
 from gradshield.run.fingerprints import fingerprints_of, run_fingerprint
 from gradshield.run.folder import RunFolder
 from gradshield.run.overrides import read_overrides
@@ -433,6 +433,39 @@ def test_ten_thousand_rows_open_fast_and_scroll(browser: Any, tmp_path: Path) ->
     while not opened.status().startswith("1 of"):
         page.wait_for_timeout(20)
     assert opened.rows() == [9999]
+    assert opened.said == []
+    opened.close()
+
+
+def test_a_page_of_some_rows_says_what_it_lacks(
+    browser: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(selection, "MOST_ROWS", 25)
+    folder = synthetic_run(tmp_path, plain_rows(60), high=HIGH, rejected=[7], at=3.0)
+    opened = OpenPage(browser, _reported(folder))
+    page = opened.page
+    assert opened.status() == "25 of 25 rows in this page, of 60 in all"
+    assert "The table shows 25 of 60 rows" in page.locator("#rows").inner_text()
+    report = json.loads((folder.path / "report.json").read_text(encoding="utf-8"))["rows"]
+    shown = page.evaluate(
+        "[...JSON.parse(document.getElementById('report-data').textContent).columns.row]"
+    )
+    for row in opened.rows()[:3]:
+        page.locator(f"#row-{row}").click()
+        facts = page.locator("#panel .facts").inner_text()
+        assert f"{report[row]['rank']} of 59" in facts
+        assert f"{report[row]['percentile']:.2f}" in facts
+        links = page.locator("#panel").inner_text().replace("\u00a0", " ")
+        for other in report[row]["nearest_kept"]:
+            assert f"{other} (" in links
+            assert (f"{other} (not in this page)" in links) == (other not in shown)
+    away = next(row for row in range(60) if row not in shown)
+    page.fill("#query", str(away))
+    opened.settle()
+    assert f"row {away} is not among them: gradshield show RUN --row {away}" in opened.status()
+    page.fill("#query", str(shown[0]))
+    opened.settle()
+    assert "not among them" not in opened.status()
     assert opened.said == []
     opened.close()
 

@@ -15,7 +15,7 @@ from gradshield.run.fingerprints import fingerprints_of, run_fingerprint
 from gradshield.run.folder import RunFolder, write_json
 from gradshield.run.summary import write_summary
 from gradshield.run.threshold import write_decision
-from gradshield.scoring.table import rejected_line, write_part
+from gradshield.scoring.table import columns_of, rejected_line, write_part
 from gradshield.threshold import Decision
 from tests.run.data_files import good_rows, write_jsonl
 
@@ -70,7 +70,7 @@ def made_run(
     record = {"identity": found, "data": str(data), "versions": {}, "started": "2026-01-01"}
     write_json(folder.provenance, record)
     decision = Decision(threshold, "paper", "Two groups of rows.", {})
-    write_decision(folder, lines, decision, config.threshold)
+    write_decision(folder, columns_of(lines), decision, config.threshold)
     write_summary(config, folder)
     apply(config, folder)
     return folder

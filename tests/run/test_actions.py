@@ -19,7 +19,7 @@ from gradshield.files import sha256_of
 from gradshield.run.actions import DECISION, FIHS, WEIGHT, new_columns, row_weight
 from gradshield.run.apply import RowsRejected, apply
 from gradshield.run.folder import RunFolder, write_json
-from gradshield.scoring.table import rejected_line, write_part
+from gradshield.scoring.table import columns_of, rejected_line, write_part
 from tests.run.data_files import good_rows, write_jsonl
 
 SCORES = [-1.0, 0.5, None, 0.4, 2.0]
@@ -119,7 +119,7 @@ def test_a_weighted_row_pulls_no_more_than_one_at_the_threshold(
     ],
 )
 def test_columns_of_each_action(action: str, expected: dict[str, list[Any]]) -> None:
-    assert new_columns(_lines(SCORES), 0.5, action) == expected
+    assert new_columns(columns_of(_lines(SCORES)), 0.5, action) == expected
 
 
 def test_json_lines_keep_their_own_keys_first(tmp_path: Path) -> None:

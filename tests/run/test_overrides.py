@@ -26,6 +26,7 @@ from gradshield.run.overrides import (
     record_overrides,
 )
 from gradshield.run.threshold import RowDecision, counted, divide
+from gradshield.scoring.table import columns_of
 from tests.run.run_folders import SCORES, exported, line, made_run, mark, positions
 
 
@@ -127,9 +128,9 @@ def test_a_rejected_row_that_was_ruled_on_fails_no_run(folder: RunFolder) -> Non
 
 
 def test_columns_follow_the_reviewer() -> None:
-    lines = [line(row, fihs) for row, fihs in enumerate(SCORES)]
+    table = columns_of(line(row, fihs) for row, fihs in enumerate(SCORES))
     overrides = {0: _of("remove"), 1: _of("remove"), 2: _of("keep"), 4: _of("keep")}
-    columns = new_columns(lines, 0.5, "downweight", overrides=overrides)
+    columns = new_columns(table, 0.5, "downweight", overrides=overrides)
     assert columns[DECISION] == ["removed", "removed", "kept", "kept", "kept", "kept"]
     assert columns[WEIGHT] == [0.0, 0.0, 1.0, 1.0, 1.0, 1.0]
 
@@ -147,24 +148,24 @@ def _of(action: str) -> Override:
 def test_every_row_is_accounted_for_once_and_ruled_rows_are_where_they_were_put(
     scores: list[float | None], threshold: float, ruled: Mapping[int, str]
 ) -> None:
-    lines = [line(row, fihs) for row, fihs in enumerate(scores)]
+    table = columns_of(line(row, fihs) for row, fihs in enumerate(scores))
     overrides = {row: _of(action) for row, action in ruled.items() if row < len(scores)}
-    rows = divide(lines, threshold, overrides)
+    rows = divide(table, threshold, overrides)
     assert sorted((*rows.kept, *rows.removed, *rows.rejected)) == list(range(len(scores)))
     for part in (rows.kept, rows.removed, rows.rejected):
         assert list(part) == sorted(part)
     for row, override in overrides.items():
         assert row in {"keep": rows.kept, "remove": rows.removed}[override.action]
-    alone = divide(lines, threshold)
+    alone = divide(table, threshold)
     untouched = set(range(len(scores))) - set(overrides)
     assert all(rows.outcomes[row] == alone.outcomes[row] for row in untouched)
-    review = counted(lines, threshold, overrides)["overrides"]
+    review = counted(table, threshold, overrides)["overrides"]
     assert review["agreeing"] + len(review["overruled"]) == len(overrides)
     assert {entry["row"] for entry in review["overruled"]} == {
-        row for row in alone.outcomes if alone.outcomes[row] != rows.outcomes[row]
+        row for row in range(len(scores)) if alone.outcomes[row] != rows.outcomes[row]
     }
 
 
 def test_rows_without_an_override_need_none() -> None:
-    lines = [line(row, fihs) for row, fihs in enumerate(SCORES)]
-    assert divide(lines, 0.5) == RowDecision((0, 3, 5), (1, 4), (2,))
+    table = columns_of(line(row, fihs) for row, fihs in enumerate(SCORES))
+    assert divide(table, 0.5) == RowDecision((0, 3, 5), (1, 4), (2,))

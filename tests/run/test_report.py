@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import gzip
 import hashlib
 import json
 import re
@@ -29,6 +28,7 @@ from gradshield.run.report import write_report
 from gradshield.run.threshold import count_again, read_decision
 from tests.reporting.runs import chat, plain_rows, synthetic_run
 from tests.reporting.sarif_rules import SARIF
+from tests.run.page_content import page_data, page_details
 from tests.run.run_folders import exported, mark
 
 ROWS, HIGH, REJECTED = 40, (3, 11, 25), (7,)
@@ -54,20 +54,6 @@ def run(tmp_path: Path) -> RunFolder:
 def _written(run: RunFolder, **options: Any) -> dict[str, str]:
     page = write_report(run.read_config(), run, **options)
     return {name: (page.parent / name).read_text(encoding="utf-8") for name in FILES}
-
-
-def _details(page: str) -> dict[int, dict[str, Any]]:
-    """The rows inside a page, read as its script does."""
-    blocks = re.findall(r'class="rows-block">([^<]*)</script>', page)
-    rows = [row for block in blocks for row in json.loads(gzip.decompress(base64.b64decode(block)))]
-    return {row["row"]: row for row in rows}
-
-
-def _data(page: str) -> dict[str, Any]:
-    found = re.search(r'id="report-data">(.*?)</script>', page, re.DOTALL)
-    assert found is not None
-    data: dict[str, Any] = json.loads(found[1])
-    return data
 
 
 def test_the_json_report_follows_its_schema_and_counts_every_row(run: RunFolder) -> None:
@@ -119,15 +105,15 @@ def test_sarif_has_a_result_for_each_removed_row(run: RunFolder) -> None:
 def test_sarif_names_the_shard_of_a_row(run: RunFolder) -> None:
     document = ReportDocument.model_validate_json(_written(run)["report.json"])
     rows = tuple(row.model_copy(update={"file": "a b/part-1.jsonl"}) for row in document.rows)
-    results = json.loads(sarif_log(document.model_copy(update={"rows": rows})))["runs"][0][
-        "results"
-    ]
+    log = json.loads("".join(sarif_log(document, rows)))
+    results = log["runs"][0]["results"]
+    assert len(results) == ROWS
     assert {
         result["locations"][0]["physicalLocation"]["artifactLocation"]["uri"] for result in results
     } == {"a%20b/part-1.jsonl"}
 
 
-def _overrule(run: RunFolder) -> None:
+def overrule(run: RunFolder) -> None:
     """Row 3 is kept and row 5 removed by Ada; she agrees that row 11 is removed."""
     data = run.path.parent / "train.jsonl"
     (run.path.parent / "data.jsonl").write_bytes(data.read_bytes())
@@ -142,7 +128,7 @@ def _overrule(run: RunFolder) -> None:
 
 
 def test_overrides_are_told_everywhere(run: RunFolder) -> None:
-    _overrule(run)
+    overrule(run)
     files = _written(run)
     report = json.loads(files["report.json"])
     assert report["counts"]["overruled"] == 2
@@ -168,13 +154,13 @@ def test_overrides_are_told_everywhere(run: RunFolder) -> None:
         }
     ]
     assert "suppressions" not in results[11]
-    assert _data(files["report.html"])["columns"]["override"]["3"]["reason"] == "A plain list."
+    assert page_data(files["report.html"])["columns"]["override"]["3"]["reason"] == "A plain list."
     assert "2 rows that reviewers decided otherwise" in files["report.html"]
 
 
 def test_the_page_holds_every_row_and_allows_its_own_script_alone(run: RunFolder) -> None:
     page = _written(run)["report.html"]
-    rows = _details(page)
+    rows = page_details(page)
     assert set(rows) == set(range(ROWS))
     assert rows[11]["turns"][0] == ["user", "Name place 11.", []]
     assert sum(rows[11]["turns"][1][2]) == len(rows[11]["turns"][1][1])
@@ -199,19 +185,19 @@ def test_text_of_rows_cannot_end_the_data(tmp_path: Path) -> None:
     page = _written(run)["report.html"]
     assert "alert(1)</script>" not in page
     assert page.count("</script>") == 3  # data, one block of rows, and the page's own
-    assert _data(page)["columns"]["id"][0] == hostile
-    assert _details(page)[0]["turns"][0][1] == hostile
+    assert page_data(page)["columns"]["id"][0] == hostile
+    assert page_details(page)[0]["turns"][0][1] == hostile
 
 
 def test_redacted_nothing_of_the_data_is_left(run: RunFolder) -> None:
-    _overrule(run)
+    overrule(run)
     files = _written(run, out=run.redacted, redact=True)
     names = {path.name for path in run.redacted.iterdir()}
     assert names == set(FILES)
     for name, text in files.items():
         for secret in ("Name place", "own-", "alpha", "plain list", "has no text", "Loire", "/tmp"):
             assert secret not in text, (name, secret)
-    assert _details(files["report.html"]) == {}
+    assert page_details(files["report.html"]) == {}
     assert "gradshield:review" not in files["report.html"]
     report = json.loads(files["report.json"])
     assert report["redacted"]
@@ -237,7 +223,7 @@ def test_a_data_card_has_front_matter_and_says_what_it_cannot_see(run: RunFolder
 def test_no_weights_are_needed(run: RunFolder, monkeypatch: pytest.MonkeyPatch) -> None:
     """The model folder of these runs holds a tokenizer and nothing else."""
     assert not list((run.path.parent / "model").glob("*.safetensors"))
-    assert any(_details(_written(run)["report.html"])[3]["levels"])
+    assert any(page_details(_written(run)["report.html"])[3]["levels"])
 
 
 @pytest.mark.parametrize("fault", ["gone", "changed"])
@@ -248,7 +234,7 @@ def test_without_its_input_a_report_has_no_texts_and_says_so(run: RunFolder, fau
     files = _written(run, progress=told)
     assert fault in told.lines[0]
     assert fault in files["report.html"]
-    assert _details(files["report.html"]) == {}
+    assert page_details(files["report.html"]) == {}
     report = json.loads(files["report.json"])
     assert report["rows"][0]["line"] is report["rows"][0]["fingerprint"] is None
     Draft202012Validator(SARIF).validate(json.loads(files["report.sarif"]))
@@ -258,7 +244,7 @@ def test_without_its_tokenizer_no_token_is_shaded(run: RunFolder) -> None:
     told = Told()
     for path in (run.path.parent / "model").iterdir():
         path.unlink()
-    rows = _details(_written(run, progress=told)["report.html"])
+    rows = page_details(_written(run, progress=told)["report.html"])
     assert "no token is shaded" in told.lines[0]
     assert rows[3]["levels"] == []
     assert rows[3]["turns"][1][1].startswith("The ")
@@ -279,9 +265,9 @@ def test_rows_without_room_go_beside_the_page(
     monkeypatch.setattr(details, "ROWS_PER_BLOCK", 10)
     monkeypatch.setattr(details, "MOST_PACKED_BYTES", 3000)
     page = _written(run)["report.html"]
-    inside = _details(page)
+    inside = page_details(page)
     assert {*HIGH, *REJECTED} <= set(inside)  # what a reviewer opens first
-    beside = _data(page)["beside"]
+    beside = page_data(page)["beside"]
     assert beside
     numbers = [row for part in beside for row in part["rows"]]
     assert sorted([*inside, *numbers]) == list(range(ROWS))

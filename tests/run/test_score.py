@@ -22,6 +22,7 @@ from gradshield.progress import Silent
 from gradshield.run import score as score_step
 from gradshield.run.filter import filter_data
 from gradshield.run.folder import RunFolder
+from gradshield.run.reading import read_data
 from gradshield.run.score import score
 from gradshield.run.threshold import read_reference, read_scores
 from gradshield.scoring.engines import PerExample, PreparedEngine
@@ -125,7 +126,7 @@ def test_stored_direction_is_the_one_that_scores(
     assert direction.record["probe_attack_success_rate"] == 1.0
 
     source = open_source(data)
-    data_read = score_step.read_data(_config(data, model_folder), loaded, Silent(), source)
+    data_read = read_data(_config(data, model_folder), loaded, Silent(), source)
     assert max(one.response_tokens for one in data_read.examples) > WINDOW
     engine = PerExample().prepare(loaded.model, direction, "sum", [])
     expected = [_sum_and_worst(score.token_fihs) for score in engine.score(data_read.examples)]

@@ -10,7 +10,7 @@ import pytest
 from gradshield.config import RunConfig
 from gradshield.run.folder import RunFolder, write_json
 from gradshield.run.summary import highest_rows, threshold_text, write_summary
-from gradshield.scoring.table import rejected_line, write_part
+from gradshield.scoring.table import columns_of, rejected_line, write_part
 
 
 def _line(row: int, fihs: float | None) -> dict[str, Any]:
@@ -116,9 +116,9 @@ def test_nothing_rejected_has_no_section(folder: RunFolder) -> None:
 
 
 def test_highest_rows_are_cut_and_leave_rejected_ones_out() -> None:
-    lines = [_line(row, row / 100) for row in range(20)] + [_line(20, None)]
-    assert [line["row"] for line in highest_rows(lines)] == list(range(19, 9, -1))
-    assert [line["row"] for line in highest_rows(lines, 1)] == [19]
+    table = columns_of([_line(row, row / 100) for row in range(20)] + [_line(20, None)])
+    assert [line["row"] for line in highest_rows(table)] == list(range(19, 9, -1))
+    assert [line["row"] for line in highest_rows(table, 1)] == [19]
 
 
 def test_infinite_threshold_in_words() -> None:

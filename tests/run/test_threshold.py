@@ -15,7 +15,7 @@ from gradshield.config import ThresholdSettings
 from gradshield.errors import UserError
 from gradshield.run.folder import RunFolder, write_json
 from gradshield.run.threshold import divide, read_decision, read_reference, read_scores, threshold
-from gradshield.scoring.table import rejected_line, write_part
+from gradshield.scoring.table import columns_of, rejected_line, write_part
 
 
 def _line(row: int, fihs: float | None) -> dict[str, Any]:
@@ -42,7 +42,7 @@ def _folder(path: Path, scores: list[float | None]) -> RunFolder:
 
 def test_a_row_at_the_threshold_is_removed() -> None:
     lines = [_line(0, 0.5), _line(1, 0.7), _line(2, None), _line(3, math.nextafter(0.5, 0))]
-    rows = divide(lines, 0.5)
+    rows = divide(columns_of(lines), 0.5)
     assert (rows.kept, rows.removed, rows.rejected) == ((3,), (0, 1), (2,))
 
 
@@ -52,7 +52,7 @@ def test_a_row_at_the_threshold_is_removed() -> None:
     level=st.floats(-6, 6) | st.just(math.inf),
 )
 def test_every_row_is_in_exactly_one_part(scores: list[float | None], level: float) -> None:
-    rows = divide([_line(row, fihs) for row, fihs in enumerate(scores)], level)
+    rows = divide(columns_of(_line(row, fihs) for row, fihs in enumerate(scores)), level)
     together = (*rows.kept, *rows.removed, *rows.rejected)
     assert sorted(together) == list(range(len(scores)))
     for part in (rows.kept, rows.removed, rows.rejected):

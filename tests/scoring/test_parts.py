@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,9 +18,9 @@ from gradshield.scoring.engines import ExampleScore
 from gradshield.scoring.parts import (
     MOST_PARTS,
     ROWS_PER_PART,
+    account_of,
     cut_into_parts,
     read_part,
-    rejected_rows,
     score_part,
     scored_apart,
 )
@@ -115,7 +116,8 @@ def test_what_the_user_has_to_mend_stops_the_run() -> None:
 
 def test_a_part_says_what_it_holds(tmp_path: Path) -> None:
     part = cut_into_parts(7, tmp_path, "fingerprint")[0]
-    examples = mixed_examples()
+    examples = list(mixed_examples())
+    examples[0] = replace(examples[0], truncated=True, left_out=("image part", "audio part"))
     read = RowsRead(
         tuple(e for e in examples if e.row != 5),
         {5: Rejection("empty_response", "nothing \ud83d in it")},
@@ -132,7 +134,9 @@ def test_a_part_says_what_it_holds(tmp_path: Path) -> None:
     assert (stored.rows, stored.total, stored.run) == (range(7), 7, "fingerprint")
     assert stored.places == {row: {"line": row + 2, "file": "a.jsonl"} for row in (2, 5)}
     assert [line["row"] for line in read_table(tmp_path)] == list(range(7))
-    assert rejected_rows(tmp_path) == [
+    account = account_of(tmp_path)
+    assert (account.truncated, account.left_out) == (1, [["image part", "audio part"]])
+    assert account.rejected == [
         {
             "row": 2,
             "line": 4,

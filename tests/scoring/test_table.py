@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -10,7 +11,15 @@ import pytest
 from gradshield.data.pairs import TokenizedPair
 from gradshield.data.tokenization import TokenizedExample
 from gradshield.scoring.engines import ExampleScore
-from gradshield.scoring.table import SCHEMA, read_table, rejected_line, scored_line, write_part
+from gradshield.scoring.table import (
+    SCHEMA,
+    columns_of,
+    read_table,
+    rejected_line,
+    score_table,
+    scored_line,
+    write_part,
+)
 
 EXAMPLE = TokenizedExample(3, (10, 11, 12, 13), (False, True, False, True), truncated=True)
 
@@ -49,6 +58,9 @@ def test_a_table_written_before_preferences_were_known_is_read(tmp_path: Path) -
     before = pa.schema([field for field in SCHEMA if field.name != "chosen_tokens"])
     pq.write_table(pa.Table.from_pylist([line], schema=before), tmp_path / "part-00000.parquet")
     assert read_table(tmp_path) == [line]
+    table = score_table(tmp_path)
+    assert (table.scores(), table.holds_pairs) == ([0.5], False)
+    assert list(table.lines()) == [line]
 
 
 @pytest.mark.parametrize(("fihs", "loss"), [(math.nan, 1.0), (math.inf, 1.0), (0.1, math.nan)])
@@ -73,3 +85,29 @@ def test_a_table_in_parts_reads_back_in_the_order_of_the_rows(tmp_path: Path) ->
 
 def test_no_part_is_an_empty_table(tmp_path: Path) -> None:
     assert read_table(tmp_path / "absent") == []
+
+
+def test_columns_are_those_of_the_lines_in_the_order_of_the_rows(tmp_path: Path) -> None:
+    lines = [_scored(row, float(row)) for row in (0, 2, 3)]
+    lines.insert(1, rejected_line(1, "own", "empty_response: turn 2 has no text"))
+    write_part(lines[2:], tmp_path / "part-00000.parquet")  # names that tell another order
+    write_part(lines[:2], tmp_path / "part-00001.parquet")
+    table = score_table(tmp_path)
+    assert table.row.tolist() == [0, 1, 2, 3]
+    assert table.scored.tolist() == [True, False, True, True]
+    assert table.scores() == [0.0, None, 2.0, 3.0]
+    assert table.id.to_pylist() == [None, "own", None, None]
+    assert table.reasons == {1: "empty_response: turn 2 has no text"}
+    assert not table.holds_pairs
+    assert list(table.lines()) == lines
+    assert [line["fihs"] for line in table.lines(["fihs"])] == table.scores()
+    assert table.lines_of([3, 1]) == {1: lines[1], 3: lines[3]}
+    assert len(score_table(tmp_path / "absent")) == 0
+    in_memory = columns_of(lines)
+    assert in_memory.scores() == table.scores()
+    assert in_memory.reasons == table.reasons
+
+
+def _scored(row: int, fihs: float) -> dict[str, Any]:
+    example = TokenizedExample(row, (1, 2), (False, True), False)
+    return scored_line(example, ExampleScore(row, fihs, 1.0, (fihs,)), None)

@@ -14,9 +14,15 @@ _PROCESS = Path("/proc/self")
 
 @dataclass
 class PeakMemory:
-    """Bytes that a block took at its peak above what was in use before; None if unknown."""
+    """What a block took at its peak; None if unknown.
+
+    Attributes:
+        bytes: Resident memory above what was in use before.
+        total: Resident memory of the whole process.
+    """
 
     bytes: int | None = None
+    total: int | None = None
 
 
 @contextmanager
@@ -27,7 +33,8 @@ def peak_memory() -> Iterator[PeakMemory]:
     before = _start()
     yield peak
     if before is not None:
-        peak.bytes = max(0, _status("VmHWM") - before)
+        peak.total = _status("VmHWM")
+        peak.bytes = max(0, peak.total - before)
 
 
 def _start() -> int | None:

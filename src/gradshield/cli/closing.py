@@ -3,22 +3,26 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 from rich.table import Table
 from rich.text import Text
 
 from gradshield.cli.terminal import SafeConsole, print_json
 from gradshield.data import SourceRow
+from gradshield.data.row_ranges import RowRanges, row_ranges
 from gradshield.errors import UserError
 from gradshield.printable import printable
 from gradshield.run.folder import RunFolder
 from gradshield.run.proof import ProvenModel, read_proof
 from gradshield.run.source import reopen_input
 from gradshield.run.summary import highest_rows, outcome_texts, review_text, threshold_text
-from gradshield.run.threshold import read_decision, read_scores
+from gradshield.run.threshold import read_decision, read_score_table
 
 SHOWN_CHARACTERS = 70
 
@@ -36,7 +40,7 @@ def show_closing(
         applied: Whether the data files are those of this decision, and so to be named.
     """
     decision = read_decision(folder)
-    table = read_scores(folder)
+    table = read_score_table(folder)
     lines = highest_rows(table)
     if as_json:
         print_json(_as_json(folder, decision, applied))
@@ -99,9 +103,12 @@ def _proof(models: list[ProvenModel]) -> Table:
 
 
 def _highest(
-    folder: RunFolder, lines: list[dict[str, Any]], outcomes: dict[int, str], show_text: bool
+    folder: RunFolder,
+    lines: list[dict[str, Any]],
+    outcomes: npt.NDArray[np.object_],
+    show_text: bool,
 ) -> Table:
-    texts = _row_texts(folder)
+    texts = _row_texts(folder, [line["row"] for line in lines])
     table = Table(title="Highest scores", title_justify="left", expand=True)
     for heading in ("row", "FIHS", "loss", "tokens"):
         table.add_column(heading, justify="right", no_wrap=True)
@@ -126,13 +133,19 @@ def blur(text: str) -> str:
     return "".join(character if character.isspace() else "░" for character in text)
 
 
-def _row_texts(folder: RunFolder) -> dict[int, str]:
-    """The beginning of each row as it stands in the input, on one line."""
+def _row_texts(folder: RunFolder, rows: Sequence[int]) -> dict[int, str]:
+    """The beginning of each of these rows as it stands in the input, on one line."""
     try:
-        rows = reopen_input(folder.read_config(), folder).read()
+        return texts_of(row_ranges(reopen_input(folder.read_config(), folder)), rows)
     except UserError:  # it may be gone by now, which is no fault of what is shown
         return {}
-    return {row.position: row_text(row) for row in rows}
+
+
+def texts_of(ranges: RowRanges, rows: Iterable[int]) -> dict[int, str]:
+    """By row, the beginning of each of a few rows as it stands in the input, on one line."""
+    # Some inputs can only be read forwards.
+    found = (row for position in sorted(rows) for row in ranges.read(range(position, position + 1)))
+    return {row.position: row_text(row) for row in found}
 
 
 def row_text(row: SourceRow) -> str:

@@ -12,7 +12,7 @@ from rich.text import Text
 BINS, WIDTH = 18, 44
 
 
-def histogram(scores: Sequence[float], threshold: float) -> list[Text]:
+def histogram(scores: Sequence[float] | npt.NDArray[np.float64], threshold: float) -> list[Text]:
     """Lines of bars, lowest scores first; what is removed is red.
 
     No bar holds rows of both sides: the bins are counted from the threshold.

@@ -3,27 +3,30 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Annotated, Any
+from typing import Annotated
 
+import numpy as np
+import pyarrow.compute as pc
 import typer
 from rich.table import Table
 from rich.text import Text
 
 from gradshield.cli import options as o
-from gradshield.cli.closing import blur, row_text
+from gradshield.cli.closing import blur, texts_of
 from gradshield.cli.histogram import histogram
 from gradshield.cli.show_row import show_row
 from gradshield.cli.terminal import SafeConsole
-from gradshield.data import SourceRow
+from gradshield.data.row_ranges import RowRanges, row_ranges
 from gradshield.errors import UserError
 from gradshield.printable import one_line, printable
-from gradshield.reporting.build import build_document
-from gradshield.reporting.document import ReportDocument, ReportRow
+from gradshield.reporting.build import Report, build_report
+from gradshield.reporting.document import ReportRow
+from gradshield.reporting.evidence import Ints
 from gradshield.reporting.wording import sentence
 from gradshield.run.folder import RunFolder
-from gradshield.run.report import run_content, source_rows
+from gradshield.run.report_inputs import report_source, run_content
 from gradshield.run.summary import score_text
-from gradshield.run.threshold import read_decision, read_scores
+from gradshield.scoring.table import ScoreColumns
 
 
 def show_command(
@@ -48,22 +51,22 @@ def show_command(
     """
     folder = RunFolder(run)
     config = folder.read_config()
-    rows, notes = source_rows(config, folder)
-    lines = read_scores(folder)
-    document = build_document(run_content(config, folder, lines, rows))
+    source, notes = report_source(config, folder)
+    report = build_report(run_content(config, folder, source))
+    ranges = None if source is None else row_ranges(source)
     console = SafeConsole()
     for note in notes:
         console.print(Text(note), soft_wrap=True)
     if row is None:
-        _show_run(console, document, read_decision(folder)["threshold"], rows, top, show_text)
+        _show_run(console, report, ranges, top, show_text)
     else:
-        position = find_row(lines, row)
-        show_row(console, config, folder, document, lines, rows, position, show_text)
+        position = find_row(report.run.table, row)
+        show_row(console, config, folder, report, source, position, show_text)
     if not show_text:
         console.print(Text("Row texts are blurred; --show-text shows them.", style="dim"))
 
 
-def find_row(lines: Sequence[Mapping[str, Any]], wanted: str) -> int:
+def find_row(table: ScoreColumns, wanted: str) -> int:
     """The row that a user names: by position, by id, or as `row:12` or `id:12`.
 
     Raises:
@@ -73,12 +76,13 @@ def find_row(lines: Sequence[Mapping[str, Any]], wanted: str) -> int:
     if kind not in ("row", "id"):
         kind, name = "", wanted
     position = int(name) if name.isascii() and name.isdigit() and len(name) < 19 else -1
-    by_position = {position} if 0 <= position < len(lines) and kind != "id" else set()
-    by_id = {line["row"] for line in lines if line["id"] == name} if kind != "row" else set()
+    by_position = {position} if 0 <= position < len(table) and kind != "id" else set()
+    same_id = pc.equal(table.id, name).fill_null(False).to_numpy(zero_copy_only=False)
+    by_id = set(np.flatnonzero(same_id).tolist()) if kind != "row" else set()
     found = sorted(by_position | by_id)
     if not found:
         raise UserError(
-            f"There is no row {wanted}: the positions are 0 to {len(lines) - 1}, and no row has "
+            f"There is no row {wanted}: the positions are 0 to {len(table) - 1}, and no row has "
             "this id."
         )
     if len(found) > 1:
@@ -89,47 +93,43 @@ def find_row(lines: Sequence[Mapping[str, Any]], wanted: str) -> int:
 
 def _show_run(
     console: SafeConsole,
-    document: ReportDocument,
-    threshold: float,
-    rows: Sequence[SourceRow],
+    report: Report,
+    ranges: RowRanges | None,
     top: int,
     show_text: bool,
 ) -> None:
-    console.print(Text(printable(sentence(document)), style="bold"), soft_wrap=True)
-    console.print(Text(f"Why: {document.decision.reason}"), soft_wrap=True)
-    for warning in document.decision.warnings:
+    head, threshold = report.head, report.evidence.threshold
+    console.print(Text(printable(sentence(head)), style="bold"), soft_wrap=True)
+    console.print(Text(f"Why: {head.decision.reason}"), soft_wrap=True)
+    for warning in head.decision.warnings:
         console.print(Text(f"Warning: {warning}", style="yellow"), soft_wrap=True)
-    scores = [row.fihs for row in document.rows if row.fihs is not None]
-    if scores:
+    if report.evidence.scores.size:
         console.print("\nScores (FIHS), and how many rows have them:")
-        for line in histogram(scores, threshold):
+        for line in histogram(report.evidence.scores, threshold):
             console.print(line)
-    console.print("\nFindings:" if document.findings else "")
-    for finding in document.findings:
+    console.print("\nFindings:" if head.findings else "")
+    for finding in head.findings:
         meaning = Text(f"{finding.rows:>7}  {finding.code}: {finding.meaning}")
         console.print(meaning, soft_wrap=True)
-    texts = {row.position: row_text(row) for row in rows}
-    for title, listed in _listed(document, top).items():
-        if listed:
+    for title, rows in _listed(report, top).items():
+        if rows.size:
+            listed = list(report.rows(rows))
+            texts = {} if ranges is None else texts_of(ranges, rows.tolist())
             console.print(_table(title, listed, texts, show_text))
 
 
-def _listed(document: ReportDocument, top: int) -> dict[str, list[ReportRow]]:
+def _listed(report: Report, top: int) -> dict[str, Ints]:
     """Rows to list under each title."""
-    scored = sorted((row for row in document.rows if row.fihs is not None), key=_score)
-    kept = [row for row in reversed(scored) if row.state == "kept"]
-    removed = [row for row in scored if row.state == "removed"]
+    evidence, overrides = report.evidence, report.run.overrides
+    in_order = evidence.in_order(np.flatnonzero(evidence.table.scored))
+    kept, removed = (in_order[rows[in_order]] for rows in (evidence.kept, evidence.removed))
     return {
-        "Highest below the threshold": kept[:top],
+        "Highest below the threshold": kept[::-1][:top],
         "Lowest at or above it": removed[:top],
-        "Highest of all": removed[top:][: -top - 1 : -1] if top else [],
-        "Decided by reviewers": [row for row in document.rows if row.override is not None][:top],
-        "Could not be scored": [row for row in document.rows if row.state == "rejected"][:top],
+        "Highest of all": removed[top:][::-1][:top],
+        "Decided by reviewers": np.array(sorted(overrides)[:top], dtype=np.int64),
+        "Could not be scored": np.flatnonzero(~evidence.table.scored)[:top],
     }
-
-
-def _score(row: ReportRow) -> float:
-    return row.fihs or 0.0
 
 
 def _table(

@@ -5,20 +5,23 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+import numpy as np
 from rich.text import Text
 
-from gradshield.cli.closing import blur, row_text
+from gradshield.cli.closing import blur, texts_of
 from gradshield.cli.display import Display
 from gradshield.cli.terminal import SafeConsole
 from gradshield.config import RunConfig
-from gradshield.data import SourceRow
+from gradshield.data import DataSource, SourceRow
+from gradshield.data.row_ranges import RowRanges, row_ranges
 from gradshield.printable import one_line, printable_lines
+from gradshield.reporting.build import Report
 from gradshield.reporting.conversations import ShownTurn, cut_to, show_conversation, show_raw
 from gradshield.reporting.details import conversation_of, shading_scale, worst_window
-from gradshield.reporting.document import ReportDocument, ReportRow
+from gradshield.reporting.document import ReportRow
 from gradshield.run.folder import RunFolder
 from gradshield.run.overrides import read_overrides
-from gradshield.run.report import row_reader, token_pieces
+from gradshield.run.report_inputs import row_reader, token_pieces
 from gradshield.run.summary import score_text
 
 MOST_CHARACTERS = 20_000
@@ -35,9 +38,8 @@ def show_row(
     console: SafeConsole,
     config: RunConfig,
     folder: RunFolder,
-    document: ReportDocument,
-    lines: Sequence[Mapping[str, Any]],
-    rows: Sequence[SourceRow],
+    report: Report,
+    source: DataSource | None,
     position: int,
     show_text: bool,
 ) -> None:
@@ -47,28 +49,29 @@ def show_row(
         console: Where to.
         config: The configuration of the run.
         folder: The run folder.
-        document: The report of the run.
-        lines: The score table.
-        rows: The input; empty where it is gone, then no text is shown.
+        report: The report of the run.
+        source: The input; None where it is gone, then no text is shown.
         position: The row.
         show_text: Show texts, which can be harmful; else they are blurred.
     """
-    row, line = document.rows[position], lines[position]
+    table, ranges = report.run.table, None if source is None else row_ranges(source)
+    (row,), line = report.rows(np.array([position])), table.lines_of([position])[position]
     veil: Callable[[str], str] = (lambda text: text) if show_text else blur
     _print(console, _heading(row), style="bold")
-    for text in (*_place(row, document), *_reviews(folder, row)):
+    for text in (*_place(row, report), *_reviews(folder, row)):
         _print(console, text)
-    if rows:
+    if source is not None and ranges is not None:
         pieces, notes = token_pieces(config, folder, Display(quiet=True))
         for note in notes:
             _print(console, note)
         texts = [] if pieces is None else pieces.of(line["token_ids"] or [])
-        read = row_reader(config, rows)
-        turns = _turns(config, rows[position], line, texts, conversation_of(rows[position], read))
+        (stored,) = ranges.read(range(position, position + 1))
+        conversation = conversation_of(stored, row_reader(config, source))
+        turns = _turns(config, stored, line, texts, conversation)
         contributions = line["token_fihs"] or []
-        _show_turns(console, turns, contributions, shading_scale(lines), veil)
+        _show_turns(console, turns, contributions, shading_scale(table), veil)
         _show_tokens(console, config, contributions, texts, veil)
-    _show_neighbours(console, document, row, rows, veil)
+    _show_neighbours(console, report, row, ranges, veil)
 
 
 def _print(console: SafeConsole, text: str, style: str = "") -> None:
@@ -85,14 +88,14 @@ def _heading(row: ReportRow) -> str:
     return ", ".join(names)
 
 
-def _place(row: ReportRow, document: ReportDocument) -> list[str]:
+def _place(row: ReportRow, report: Report) -> list[str]:
     """Score, place among all rows, and findings."""
     if row.fihs is None:
         return [f"{row.outcome}: could not be scored: {one_line(row.reason or '')}"]
-    scored = sum(other.fihs is not None for other in document.rows)
+    scored = report.evidence.scores.size
     distance = "no threshold" if row.distance is None else f"{row.distance:+.4f} from the threshold"
     cut = ", cut to the maximum length" if row.truncated else ""
-    meanings = {finding.code: finding.meaning for finding in document.findings}
+    meanings = {finding.code: finding.meaning for finding in report.head.findings}
     return [
         f"{row.outcome}: FIHS {score_text(row.fihs)}, {distance}; rank {row.rank} of {scored}, "
         f"percentile {row.percentile:.1f}; loss {row.loss:.2f} over {row.response_tokens} response "
@@ -185,28 +188,23 @@ def _show_tokens(
 
 def _show_neighbours(
     console: SafeConsole,
-    document: ReportDocument,
+    report: Report,
     row: ReportRow,
-    rows: Sequence[SourceRow],
+    ranges: RowRanges | None,
     veil: Callable[[str], str],
 ) -> None:
-    group = [
-        other.row
-        for other in document.rows
-        if other.duplicate_group is not None
-        and other.duplicate_group == row.duplicate_group
-        and other.row != row.row
-    ]
+    group = report.evidence.group_of(row.row)
+    group = group[group != row.row]
     more = f" ({len(group)} rows)" if len(group) > SHOWN_DUPLICATES else ""
     listed: dict[str, Sequence[int]] = {
         "Nearest kept rows by score": row.nearest_kept,
         "Nearest removed rows by score": row.nearest_removed,
-        f"Nearly the same response{more}": group[:SHOWN_DUPLICATES],
+        f"Nearly the same response{more}": group[:SHOWN_DUPLICATES].tolist(),
     }
     for title, others in listed.items():
         if others:
             _print(console, f"\n{title}:")
-        for other in others:
-            found = document.rows[other]
-            score, text = score_text(found.fihs), veil(row_text(rows[other])) if rows else ""
-            _print(console, f"  row {other:>6}  {score}  {found.outcome:<8}  {text}")
+        texts = {} if ranges is None else texts_of(ranges, others)
+        for other in report.rows(np.array(others, dtype=np.int64)):
+            score, text = score_text(other.fihs), veil(texts.get(other.row, ""))
+            _print(console, f"  row {other.row:>6}  {score}  {other.outcome:<8}  {text}")

@@ -119,7 +119,11 @@ def load_examples(
     return LoadedData(
         origin=origin,
         format_statement=tokenized.statement,
-        notes=(*origin.facts.notes, *tokenized.notes, *omission_notes(tokenized.examples)),
+        notes=(
+            *origin.facts.notes,
+            *tokenized.notes,
+            *omission_notes(one.left_out for one in tokenized.examples),
+        ),
         rows=rows,
         examples=tokenized.examples,
         rejections=tokenized.rejections,

@@ -5,15 +5,17 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Sequence
 
-from gradshield.data.tokenization import TokenizedExample
-
 PART = " part"
 """How entries of `TokenizedExample.left_out` end that are parts of a content, by their type."""
 
 
-def omission_notes(examples: Iterable[TokenizedExample]) -> tuple[str, ...]:
-    """A sentence for each kind of thing that is left out, with the number of rows."""
-    lists = [example.left_out for example in examples if example.left_out]
+def omission_notes(left_out: Iterable[Sequence[str]]) -> tuple[str, ...]:
+    """A sentence for each kind of thing that is left out, with the number of rows.
+
+    Args:
+        left_out: Of each row, see `TokenizedExample.left_out`.
+    """
+    lists = [entries for entries in left_out if entries]
     notes = []
     parts = Counter(entry.removesuffix(PART) for entries in lists for entry in _parts(entries))
     if parts:

@@ -3,21 +3,23 @@
 from __future__ import annotations
 
 import codecs
+from bisect import bisect_right
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from functools import lru_cache
-from itertools import accumulate
+from itertools import accumulate, islice
 from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
-import pyarrow.parquet as pq
 
 from gradshield.data.containers import Container
-from gradshield.data.containers.arrow import readable, table_rows
 from gradshield.data.containers.jsonl import JsonlContainer, parse_line
-from gradshield.data.containers.parquet import KIND as PARQUET
-from gradshield.data.containers.parquet import ParquetContainer
+from gradshield.data.containers.parquet import (
+    ParquetContainer,
+    check_batches,
+    group_starts,
+    rows_from_group,
+)
 from gradshield.data.rows import SourceRow
 from gradshield.data.source import DataSource
 
@@ -42,8 +44,9 @@ class RowRanges(Protocol):
 def row_ranges(source: DataSource) -> RowRanges:
     """Find out where the rows of an input are, without parsing them.
 
-    Lines are found by one pass over a file, and Parquet says in its footer where rows are. A file
-    of any other container is read whole for each range: for much data, use one of these two.
+    Lines are found by one pass over a file, and Parquet says in its footer where row groups are. A
+    file of any other container is read from its beginning, for each range that does not come after
+    the one before it: for much data and many machines, use one of these two.
 
     Raises:
         DataError: A file cannot be used.
@@ -64,14 +67,20 @@ def _file_ranges(path: Path, container: Container, rows: int) -> RowRanges:
     if isinstance(container, JsonlContainer):
         return _find_lines(path)
     if isinstance(container, ParquetContainer):
-        return _ParquetRanges(path, rows)
-    return _WholeFile(path, container, rows)
+        check_batches(path)
+        return _InTurn(path, container, rows, tuple(group_starts(path)[:-1]))
+    return _InTurn(path, container, rows)
 
 
 def all_rows(ranges: RowRanges, rows_at_a_time: int) -> Iterator[list[SourceRow]]:
     """All rows of an input, some at a time."""
-    for start in range(0, ranges.total, rows_at_a_time):
-        yield ranges.read(range(start, min(start + rows_at_a_time, ranges.total)))
+    return map(ranges.read, parts_of(ranges.total, rows_at_a_time))
+
+
+def parts_of(total: int, rows_at_a_time: int) -> Iterator[range]:
+    """Ranges of neighbouring rows that make up all."""
+    for start in range(0, total, rows_at_a_time):
+        yield range(start, min(start + rows_at_a_time, total))
 
 
 @dataclass(frozen=True)
@@ -93,7 +102,8 @@ class _Files:
         return [
             replace(row, position=start + row.position, file=label)
             for start, label, file in self.files
-            for row in file.read(_within(rows, start, file.total))
+            if len(own := _within(rows, start, file.total))
+            for row in file.read(own)
         ]
 
 
@@ -125,8 +135,6 @@ class _Lines:
         return _Lines(self.path, self.total, first, self.places[start : stop + 1].copy())
 
     def read(self, rows: range) -> list[SourceRow]:
-        if not len(rows):
-            return []
         before, after = self._around(rows)
         offset, line = self.places[before].tolist()
         with self.path.open("rb") as file:
@@ -171,47 +179,41 @@ def _find_lines(path: Path) -> _Lines:
 
 
 @dataclass(frozen=True)
-class _ParquetRanges:
-    """A Parquet file, of which the row groups are read that hold a range."""
+class _InTurn:
+    """A file, or a saved data set, that is read from a place to its end, some rows at a time.
 
-    path: Path
-    total: int
-
-    def part(self, rows: range) -> _ParquetRanges:
-        return self
-
-    def read(self, rows: range) -> list[SourceRow]:
-        found: list[SourceRow] = []
-        with readable(self.path, PARQUET):
-            file = pq.ParquetFile(self.path)
-            start = 0
-            for group in range(file.num_row_groups):
-                stop = start + file.metadata.row_group(group).num_rows
-                wanted = range(max(start, rows.start), min(stop, rows.stop))
-                if len(wanted):
-                    table = file.read_row_group(group).slice(wanted.start - start, len(wanted))
-                    values = zip(wanted, table_rows(table), strict=True)
-                    found += [SourceRow(row, None, value) for row, value in values]
-                start = stop
-        return found
-
-
-@dataclass(frozen=True)
-class _WholeFile:
-    """A file, or a saved data set, that can only be read from first to last."""
+    Attributes:
+        path: The file.
+        container: What kind of file it is.
+        total: Rows of the file.
+        starts: Rows that reading can begin at: the first, and those of each row group of Parquet.
+    """
 
     path: Path
     container: Container
     total: int
+    starts: tuple[int, ...] = (0,)
 
-    def part(self, rows: range) -> _WholeFile:
+    def part(self, rows: range) -> _InTurn:
         return self
 
     def read(self, rows: range) -> list[SourceRow]:
-        return _read_once(self)[rows.start : rows.stop]
+        place = bisect_right(self.starts, rows.start) - 1
+        at, reading = _LEFT_OFF.pop(self, (-1, iter(())))
+        if not self.starts[place] <= at <= rows.start:
+            at, reading = self.starts[place], self._from(place)
+        found = list(islice(reading, rows.start - at, rows.stop - at))
+        _LEFT_OFF.clear()
+        if rows.stop < self.total:
+            _LEFT_OFF[self] = rows.stop, reading
+        return found
+
+    def _from(self, place: int) -> Iterator[SourceRow]:
+        if isinstance(self.container, ParquetContainer):
+            return rows_from_group(self.path, place)
+        return self.container.rows(self.path)
 
 
-@lru_cache(maxsize=1)
-def _read_once(file: _WholeFile) -> list[SourceRow]:
-    """The rows of what this process read last; the input of a run must not change."""
-    return file.container.read(file.path)
+_LEFT_OFF: dict[_InTurn, tuple[int, Iterator[SourceRow]]] = {}
+"""The file that this process read last: its next row, and those that follow. Rows are asked for in
+order, as a rule, so that a file is read once; the input of a run must not change."""

@@ -6,6 +6,7 @@ import hashlib
 from bisect import bisect_left
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from itertools import accumulate
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -63,20 +64,28 @@ class DataSource:
         """A file as messages and subsets call it: its path below the root."""
         return path.relative_to(self.root).as_posix() if self.is_sharded else path.name
 
+    def rows(self) -> Iterator[SourceRow]:
+        """Every row, in order, as `Container.rows` gives them.
+
+        Raises:
+            DataError: While rows are taken: a file as a whole cannot be read.
+        """
+        starts = accumulate(self.counts, initial=0)
+        for path, start in zip(self.files, starts, strict=False):
+            rows = self.container.rows(path)
+            if self.is_sharded:
+                label = self.label(path)
+                yield from (replace(row, position=start + row.position, file=label) for row in rows)
+            else:
+                yield from rows
+
     def read(self) -> list[SourceRow]:
-        """Every row, in order; a row that cannot be parsed carries its error.
+        """Every row at once; for small inputs, and where all rows are needed together.
 
         Raises:
             DataError: A file as a whole cannot be read.
         """
-        rows: list[SourceRow] = []
-        for path in self.files:
-            read = self.container.read(path)
-            if self.is_sharded:
-                label, start = self.label(path), len(rows)
-                read = [replace(row, position=start + row.position, file=label) for row in read]
-            rows += read
-        return rows
+        return list(self.rows())
 
     def sha256(self) -> str:
         """SHA-256 over the content of all files, and over their names where they are several."""
@@ -143,16 +152,16 @@ class DataSource:
             self.parts(rows, name, self.container.suffix, shards), folder, self._write
         )
 
-    def read_subset(self, written: Path) -> list[SourceRow]:
+    def subset_rows(self, written: Path) -> Iterator[SourceRow]:
         """Every row of what `write_subset` wrote, also where that has none.
 
         Raises:
-            DataError: A file as a whole cannot be read.
+            DataError: While rows are taken: a file as a whole cannot be read.
         """
         files = [written]
         if written.is_dir() and not is_saved_dataset(written):
             files = natural_order(path for path in written.rglob("*") if path.is_file())
-        return [row for path in files for row in self.container.read(path)]
+        return (row for path in files for row in self.container.rows(path))
 
     def check_layout(self, shards: int | None) -> None:
         """Find out, before anything is written, whether rows of all files can stand in one.

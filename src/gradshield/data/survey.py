@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
-from functools import cached_property, reduce
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 from gradshield.data.conversation import Rejection
+from gradshield.data.errors import DataError
 from gradshield.data.formats import (
     PREFERENCE,
     FormatDetection,
@@ -15,10 +15,10 @@ from gradshield.data.formats import (
     format_named,
     joined_detection,
 )
-from gradshield.data.load import LoadedData, ResponseChoice, tokenize_rows_or_pairs
+from gradshield.data.load import ResponseChoice, tokenize_rows_or_pairs
 from gradshield.data.pairs import TokenizedPair, kinds_of
 from gradshield.data.profiles import DEFAULT_PROFILE, Profile
-from gradshield.data.row_ranges import RowRanges, all_rows, row_ranges
+from gradshield.data.row_ranges import RowRanges, all_rows, parts_of, row_ranges
 from gradshield.data.rows import SourceRow
 from gradshield.data.source import DataSource
 from gradshield.data.tokenization import TokenizedExample
@@ -26,8 +26,8 @@ from gradshield.data.tokenization import TokenizedExample
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
-AT_A_TIME = 8192
-"""Rows that a survey holds at a time."""
+AT_A_TIME = 1024
+"""Rows that are in memory at a time while an input is looked through."""
 Scorable = TokenizedExample | TokenizedPair
 
 
@@ -68,61 +68,9 @@ def _place(row: SourceRow) -> dict[str, Any]:
     return {"line": row.line, **file}
 
 
-class RowsSource(Protocol):
-    """An input as a run reads it, a range of rows at a time."""
-
-    @property
-    def total(self) -> int:
-        """Rows of the whole input."""
-
-    @property
-    def holds_pairs(self) -> bool:
-        """Whether its rows are preferences."""
-
-    def read(self, rows: range, tokenizer: PreTrainedTokenizerBase) -> RowsRead:
-        """The rows at these neighbouring positions, with their tokens."""
-
-    def first_plain(self, tokenizer: PreTrainedTokenizerBase) -> Mapping[str, Any] | None:
-        """The first plain row that can be scored, as it stands in the input."""
-
-
-@dataclass(frozen=True)
-class InMemory:
-    """An input that was read and tokenised whole; see `RowsSource`."""
-
-    data: LoadedData
-
-    @property
-    def total(self) -> int:
-        """See `RowsSource`."""
-        return len(self.data.rows)
-
-    @property
-    def holds_pairs(self) -> bool:
-        """See `RowsSource`."""
-        return bool(self.data.pairs)
-
-    def read(self, rows: range, tokenizer: PreTrainedTokenizerBase) -> RowsRead:
-        """See `RowsSource`; there is nothing left to tokenise."""
-        return RowsRead.of(
-            self.data.rows[rows.start : rows.stop],
-            tuple(self._scorable[row] for row in rows if row in self._scorable),
-            {row: self.data.rejections[row] for row in rows if row in self.data.rejections},
-        )
-
-    def first_plain(self, tokenizer: PreTrainedTokenizerBase) -> Mapping[str, Any] | None:
-        """See `RowsSource`."""
-        examples = self.data.examples
-        return self.data.rows[examples[0].row].value if examples else None
-
-    @cached_property
-    def _scorable(self) -> dict[int, Scorable]:
-        return {row.row: row for row in self.data.scorable}
-
-
 @dataclass(frozen=True)
 class Survey:
-    """An input that is read in parts, each as it would be read in the whole; see `RowsSource`.
+    """An input that is read in parts, each as it would be read in the whole.
 
     Attributes:
         ranges: Where its rows are.
@@ -131,6 +79,7 @@ class Survey:
         response: Which assistant turns carry loss.
         max_length: Greatest number of tokens of an example.
         profile: Whose tokens carry loss.
+        bulkiest: Position of the row with most text, which few others exceed in tokens.
     """
 
     ranges: RowRanges
@@ -139,15 +88,16 @@ class Survey:
     response: ResponseChoice
     max_length: int
     profile: Profile
+    bulkiest: int
 
     @property
     def total(self) -> int:
-        """See `RowsSource`."""
+        """Rows of the whole input."""
         return self.ranges.total
 
     @property
     def holds_pairs(self) -> bool:
-        """See `RowsSource`."""
+        """Whether its rows are preferences."""
         if self.detection is None:
             return self.format == PREFERENCE.name
         default = self.profile.name == DEFAULT_PROFILE
@@ -174,8 +124,17 @@ class Survey:
         return replace(self, ranges=self.ranges.part(rows))
 
     def read(self, rows: range, tokenizer: PreTrainedTokenizerBase) -> RowsRead:
-        """See `RowsSource`."""
+        """The rows at these neighbouring positions, with their tokens.
+
+        Raises:
+            DataError: A file of the input has changed, or cannot be read.
+        """
         found = self.ranges.read(rows)
+        if [row.position for row in found] != list(rows):
+            raise DataError(
+                f"rows {rows.start} to {rows.stop - 1} are not where they were: the input changed "
+                "while it was read; score it again when nothing writes to it"
+            )
         tokenized = tokenize_rows_or_pairs(
             found,
             tokenizer,
@@ -188,13 +147,16 @@ class Survey:
         return RowsRead.of(found, tuple(tokenized.scorable), tokenized.rejections)
 
     def first_plain(self, tokenizer: PreTrainedTokenizerBase) -> Mapping[str, Any] | None:
-        """See `RowsSource`."""
-        for start in range(0, self.total, AT_A_TIME):
-            rows = range(start, min(start + AT_A_TIME, self.total))
+        """The first plain row that can be scored, as it stands in the input."""
+        for rows in self.parts():
             for row in self.read(rows, tokenizer).scorable:
                 if isinstance(row, TokenizedExample):
                     return self.ranges.read(range(row.row, row.row + 1))[0].value
         return None
+
+    def parts(self) -> Iterator[range]:
+        """Its rows, as many at a time as are read together."""
+        return parts_of(self.total, AT_A_TIME)
 
 
 def survey_rows(
@@ -208,7 +170,7 @@ def survey_rows(
 ) -> Survey:
     """Look through an input, some rows at a time: where its rows are, and in what formats.
 
-    Under a named format rows are only counted. The arguments are those of `load_examples`.
+    The arguments are those of `load_examples`.
 
     Raises:
         DataError: A file, the format's name, the profile or the tokenizer's template cannot be
@@ -216,10 +178,21 @@ def survey_rows(
     """
     # What is unusable for every row is to be known before any of them is read.
     tokenize_rows_or_pairs([], tokenizer, format=format, profile=profile, max_length=max_length)
-    ranges = row_ranges(source)
     if format != "auto":
         format_named(format)
-        return Survey(ranges, format, None, response, max_length, profile)
-    detections = (detect_format(rows) for rows in all_rows(ranges, AT_A_TIME))
-    detection = reduce(joined_detection, detections)
-    return Survey(ranges, format, detection, response, max_length, profile)
+    ranges = row_ranges(source)
+    detection: FormatDetection | None = None
+    most, bulkiest = -1, 0
+    for rows in all_rows(ranges, AT_A_TIME):
+        if format == "auto":
+            found = detect_format(rows)
+            detection = found if detection is None else joined_detection(detection, found)
+        for row in rows:
+            if (size := _size(row)) > most:
+                most, bulkiest = size, row.position
+    return Survey(ranges, format, detection, response, max_length, profile, bulkiest)
+
+
+def _size(row: SourceRow) -> int:
+    """How long a row is as text."""
+    return len(row.content) if row.content is not None else len(str(row.value))

@@ -1,242 +1,196 @@
-"""From what a run folder holds to the document of its report; pure functions."""
+"""From what a run folder holds to its report: rows are made of columns as they are asked for."""
 
 from __future__ import annotations
 
-import math
 from collections import Counter
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import cached_property, partial
 
-from gradshield.config import RunConfig
+import numpy as np
+import numpy.typing as npt
+
+from gradshield.reporting.content import RunContent, decision_record, run_record, search_record
 from gradshield.reporting.document import (
     Counts,
-    DecisionRecord,
     Finding,
-    MeasuredModel,
     Outcome,
-    Override,
-    ReportDocument,
+    ReportHead,
     ReportRow,
-    RunRecord,
-    SearchPoint,
-    SearchRecord,
     SourceShare,
 )
-from gradshield.reporting.evidence import FINDINGS, RowEvidence, gather_evidence, rejection_code
+from gradshield.reporting.duplicates import near_duplicates
+from gradshield.reporting.evidence import (
+    FINDINGS,
+    Evidence,
+    Flags,
+    Ints,
+    RowEvidence,
+    rejection_code,
+)
 from gradshield.reporting.limits import LIMITS
+from gradshield.reporting.places import MOST_SOURCES
+from gradshield.reporting.shingles import responses_of
 
-MOST_SOURCES = 50
-"""With more different sources they are no sources: all rows count as those of the file."""
-
-WITHHELD = "withheld"
 OVERRULED = "overruled"
+OUTCOMES: Mapping[str, Outcome] = {"keep": "kept", "remove": "removed"}
+"""What becomes of a row on a reviewer's word."""
 
 
 @dataclass(frozen=True)
-class RowPlace:
-    """Where a row stands in its file.
+class Report:
+    """The report of a run: what it says as a whole, and each row when it is asked for.
 
     Attributes:
-        line: 1-based line, None where the file has no lines.
-        source: The row's own source field, or its file where there are several; else None.
-        fingerprint: SHA-256 of the row.
-        file: Which of several files it is in, None where there is only one.
-    """
-
-    line: int | None
-    source: str | None
-    fingerprint: str
-    file: str | None = None
-
-
-@dataclass(frozen=True)
-class RunContent:
-    """What a run folder holds, read.
-
-    Attributes:
-        config: The resolved configuration.
-        lines: The score table.
-        decision: `decision.json`; its threshold may be infinite.
-        provenance: `provenance.json`.
-        fingerprint: SHA-256 of the identity in it.
-        data_name: Name of the data file.
-        places: By row; empty where the input is gone or has changed.
-        overrides: What reviewers decided, by row.
-        engine: `engine.json`, empty for a run from before there was one.
-        models: The models that a search measured.
-        trace: `search/trace.json`, None without a search.
-    """
-
-    config: RunConfig
-    lines: Sequence[Mapping[str, Any]]
-    decision: Mapping[str, Any]
-    provenance: Mapping[str, Any]
-    fingerprint: str
-    data_name: str
-    places: Mapping[int, RowPlace] = field(default_factory=dict)
-    overrides: Mapping[int, Override] = field(default_factory=dict)
-    engine: Mapping[str, Any] = field(default_factory=dict)
-    models: Sequence[MeasuredModel] = ()
-    trace: Mapping[str, Any] | None = None
-
-
-def build_document(run: RunContent, *, redact: bool = False) -> ReportDocument:
-    """The report of a run.
-
-    Args:
         run: What the run folder holds.
+        evidence: On all rows.
         redact: Leave out what can hold text of the data: ids, sources, details of rejections, the
             reasons of overrides, and paths.
     """
-    evidence = gather_evidence(run.lines, run.decision["threshold"])
-    sources = _sources(run, redact)
-    rows = tuple(_row(run, found, sources[found.row], redact) for found in evidence.values())
-    return ReportDocument(
-        redacted=redact,
-        run=_run_record(run, redact),
-        decision=_decision(run.decision),
-        counts=_counts(rows),
-        findings=_findings(rows),
-        sources=_shares(rows),
-        search=_search(run),
-        models=tuple(run.models),
-        limits=LIMITS,
-        rows=rows,
-    )
 
+    run: RunContent
+    evidence: Evidence
+    redact: bool
 
-def _row(run: RunContent, found: RowEvidence, source: str, redact: bool) -> ReportRow:
-    place, override = run.places.get(found.row), run.overrides.get(found.row)
-    outcome: Outcome = found.state
-    if override is not None:
-        outcome = "kept" if override.action == "keep" else "removed"
-        override = override.model_copy(update={"reason": None}) if redact else override
-    reason = found.reason
-    if reason is not None and redact:
-        reason = rejection_code(reason)
-    return ReportRow(
-        row=found.row,
-        line=None if place is None else place.line,
-        file=None if place is None or redact else place.file,
-        id=None if redact else found.id,
-        source=source,
-        fingerprint=None if place is None else place.fingerprint,
-        state=found.state,
-        outcome=outcome,
-        reason=reason,
-        fihs=found.fihs,
-        loss=found.loss,
-        response_tokens=found.response_tokens,
-        truncated=found.truncated,
-        rank=found.rank,
-        percentile=found.percentile,
-        distance=found.distance,
-        nearest_kept=found.nearest_kept,
-        nearest_removed=found.nearest_removed,
-        duplicate_group=found.group,
-        findings=(*found.findings, *((OVERRULED,) if outcome != found.state else ())),
-        override=override,
-    )
+    def __len__(self) -> int:
+        return len(self.evidence)
 
+    def rows(self, positions: Ints | None = None) -> Iterator[ReportRow]:
+        """These rows in their order, or all, made one after the other."""
+        wanted = np.arange(len(self)) if positions is None else positions
+        return (self._row(found) for found in self.evidence.of(wanted))
 
-def _sources(run: RunContent, redact: bool) -> dict[int, str]:
-    """The source of each row."""
-    own = {row: place.source for row, place in run.places.items() if place.source is not None}
-    if redact or not 1 <= len(set(own.values())) <= MOST_SOURCES:
-        own = {}
-    return {line["row"]: own.get(line["row"], run.data_name) for line in run.lines}
-
-
-def _run_record(run: RunContent, redact: bool) -> RunRecord:
-    provenance, warning = run.provenance, run.engine.get("warning")
-    identity = dict(provenance["identity"])
-    if redact:
-        paths = [name for name in ("model", "adapter") if _is_path(identity.get(name))]
-        identity |= dict.fromkeys(paths, WITHHELD)
-    return RunRecord(
-        data=run.data_name if redact else run.config.data_path,
-        data_sha256=identity.get("data_sha256", ""),
-        fingerprint=run.fingerprint,
-        started=provenance.get("started"),
-        command=None if redact else tuple(provenance.get("command", ())),
-        reduction=run.config.scoring.reduction,
-        loss=_loss(run),
-        on_reject=run.config.on_reject,
-        action=run.config.action,
-        identity=identity,
-        versions=provenance.get("versions", {}),
-        hardware=provenance.get("hardware", {}),
-        engine=(*run.engine.get("notes", ()), *(() if warning is None else (warning,))),
-    )
-
-
-def _loss(run: RunContent) -> dict[str, str]:
-    preference = run.engine.get("preference")
-    return {"preference": preference} if preference else dict(run.provenance.get("loss", {}))
-
-
-def _is_path(name: object) -> bool:
-    return isinstance(name, str) and (name.count("/") > 1 or name.startswith((".", "/", "~")))
-
-
-def _decision(decision: Mapping[str, Any]) -> DecisionRecord:
-    threshold = decision["threshold"]
-    return DecisionRecord(
-        threshold=threshold if math.isfinite(threshold) else None,
-        method=decision["method"],
-        reason=decision["reason"],
-        warnings=tuple(decision.get("diagnostics", {}).get("warnings", ())),
-        level=decision.get("level"),
-        seed=decision.get("seed"),
-    )
-
-
-def _counts(rows: Sequence[ReportRow]) -> Counts:
-    found = Counter(row.outcome for row in rows)
-    return Counts(
-        rows=len(rows),
-        kept=found["kept"],
-        removed=found["removed"],
-        rejected=found["rejected"],
-        overruled=sum(row.outcome != row.state for row in rows),
-    )
-
-
-def _findings(rows: Sequence[ReportRow]) -> tuple[Finding, ...]:
-    counted = Counter(code for row in rows for code in row.findings)
-    meanings = {**FINDINGS, OVERRULED: "A reviewer decided otherwise than the threshold."}
-    codes = [*meanings, *sorted(set(counted) - set(meanings))]
-    return tuple(
-        Finding(
-            code=code,
-            meaning=meanings.get(code, "Reason of a rejection."),
-            rows=counted[code],
+    @cached_property
+    def overruled(self) -> tuple[int, ...]:
+        """Rows whose outcome a reviewer changed."""
+        evidence = self.evidence
+        return tuple(
+            row
+            for row, said in self.run.overrides.items()
+            if not (evidence.kept if said.action == "keep" else evidence.removed)[row]
         )
-        for code in codes
-        if counted[code]
-    )
+
+    @cached_property
+    def outcomes(self) -> dict[Outcome, Flags]:
+        """By outcome, after overrides, the rows that have it; [rows]."""
+        evidence = self.evidence
+        found: dict[Outcome, Flags] = {
+            "kept": evidence.kept.copy(),
+            "removed": evidence.removed.copy(),
+            "rejected": ~evidence.table.scored,
+        }
+        for row, said in self.run.overrides.items():
+            for outcome, rows in found.items():
+                rows[row] = outcome == OUTCOMES[said.action]
+        return found
+
+    @cached_property
+    def head(self) -> ReportHead:
+        """What the report says of the run as a whole."""
+        run = self.run
+        return ReportHead(
+            redacted=self.redact,
+            run=run_record(run, self.redact),
+            decision=decision_record(run.decision),
+            counts=self._counts(),
+            findings=self._findings(),
+            sources=self._shares(),
+            search=search_record(run),
+            models=tuple(run.models),
+            limits=LIMITS,
+        )
+
+    def _row(self, found: RowEvidence) -> ReportRow:
+        place = None if self.run.places is None else self.run.places[found.row]
+        override, outcome = self.run.overrides.get(found.row), found.state
+        if override is not None:
+            outcome = OUTCOMES[override.action]
+            override = override.model_copy(update={"reason": None}) if self.redact else override
+        reason = found.reason
+        if reason is not None and self.redact:
+            reason = rejection_code(reason)
+        return ReportRow(
+            row=found.row,
+            line=None if place is None else place.line,
+            file=None if place is None or self.redact else place.file,
+            id=None if self.redact else found.id,
+            source=self._source_names[self._source_numbers[found.row]],
+            fingerprint=None if place is None else place.fingerprint,
+            state=found.state,
+            outcome=outcome,
+            reason=reason,
+            fihs=found.fihs,
+            loss=found.loss,
+            response_tokens=found.response_tokens,
+            truncated=found.truncated,
+            rank=found.rank,
+            percentile=found.percentile,
+            distance=found.distance,
+            nearest_kept=found.nearest_kept,
+            nearest_removed=found.nearest_removed,
+            duplicate_group=found.group,
+            findings=(*found.findings, *((OVERRULED,) if outcome != found.state else ())),
+            override=override,
+        )
+
+    @cached_property
+    def _source_names(self) -> tuple[str, ...]:
+        """The different sources; the last is that of rows without one."""
+        places, name = self.run.places, self.run.data_name
+        if self.redact or places is None or len(places.sources) > MOST_SOURCES:
+            return (name,)
+        return (*places.sources, name)
+
+    @cached_property
+    def _source_numbers(self) -> npt.NDArray[np.int32]:
+        """The place of each row's source in `_source_names`, -1 for the last; [rows]."""
+        if len(self._source_names) == 1 or self.run.places is None:
+            return np.full(len(self), -1, dtype=np.int32)
+        return self.run.places.source_numbers()
+
+    def _counts(self) -> Counts:
+        return Counts(
+            rows=len(self),
+            **{outcome: int(rows.sum()) for outcome, rows in self.outcomes.items()},
+            overruled=len(self.overruled),
+        )
+
+    def _findings(self) -> tuple[Finding, ...]:
+        table = self.evidence.table
+        counted = Counter(map(rejection_code, table.reasons.values()))
+        counted["rejected"] += len(table.reasons)
+        for code, rows in self.evidence.findings.items():
+            counted[code] += int(rows.sum())
+        counted[OVERRULED] += len(self.overruled)
+        meanings = {**FINDINGS, OVERRULED: "A reviewer decided otherwise than the threshold."}
+        codes = [*meanings, *sorted(set(counted) - set(meanings))]
+        return tuple(
+            Finding(
+                code=code,
+                meaning=meanings.get(code, "Reason of a rejection."),
+                rows=counted[code],
+            )
+            for code in codes
+            if counted[code]
+        )
+
+    def _shares(self) -> tuple[SourceShare, ...]:
+        """Sources, the most frequent first and of equally frequent ones the one met first."""
+        numbers = self._source_numbers
+        total: Counter[str] = Counter()
+        removed: Counter[str] = Counter()
+        _, first = np.unique(numbers, return_index=True)
+        for number in numbers[np.sort(first)].tolist():
+            rows, name = numbers == number, self._source_names[number]
+            total[name] += int(rows.sum())
+            removed[name] += int((rows & self.outcomes["removed"]).sum())
+        return tuple(
+            SourceShare(source=source, rows=count, removed=removed[source])
+            for source, count in total.most_common()
+        )
 
 
-def _shares(rows: Sequence[ReportRow]) -> tuple[SourceShare, ...]:
-    total = Counter(row.source for row in rows)
-    removed = Counter(row.source for row in rows if row.outcome == "removed")
-    return tuple(
-        SourceShare(source=source, rows=count, removed=removed[source])
-        for source, count in total.most_common()
-    )
-
-
-def _search(run: RunContent) -> SearchRecord | None:
-    if run.trace is None or run.config.search is None:
-        return None
-    shared = SearchPoint.model_fields.keys() - {"low", "high"}
-    points = [
-        SearchPoint(**{name: point[name] for name in shared}, **point["interval"])
-        for point in run.trace["points"]
-    ]
-    return SearchRecord(
-        status=run.trace.get("status", "unfinished"),
-        target=run.config.search.target_asr,
-        points=tuple(points),
-    )
+def build_report(run: RunContent, *, redact: bool = False) -> Report:
+    """The report of a run; of `redact` see `Report`."""
+    groups = near_duplicates(partial(responses_of, run.table), len(run.table))
+    return Report(run, Evidence(run.table, groups, run.decision["threshold"]), redact)

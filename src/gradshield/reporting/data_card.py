@@ -6,7 +6,7 @@ from typing import Any
 
 import yaml
 
-from gradshield.reporting.document import ReportDocument
+from gradshield.reporting.document import ReportHead
 from gradshield.reporting.wording import file_name, percent, sentence
 
 _FROM_IDENTITY = (
@@ -38,7 +38,7 @@ _CHECK = (
 )
 
 
-def data_card(document: ReportDocument) -> str:
+def data_card(document: ReportHead) -> str:
     """YAML front matter for programs, and the same in words."""
     head = yaml.safe_dump(_front_matter(document), sort_keys=False, allow_unicode=True)
     parts = (
@@ -54,7 +54,7 @@ def data_card(document: ReportDocument) -> str:
     return "\n\n".join(parts) + "\n"
 
 
-def _front_matter(document: ReportDocument) -> dict[str, Any]:
+def _front_matter(document: ReportHead) -> dict[str, Any]:
     run, counts, decision = document.run, document.counts, document.decision
     identity = {name: run.identity[name] for name in _FROM_IDENTITY if name in run.identity}
     return {
@@ -70,7 +70,7 @@ def _front_matter(document: ReportDocument) -> dict[str, Any]:
     }
 
 
-def _measured(document: ReportDocument) -> str:
+def _measured(document: ReportHead) -> str:
     if not document.models:
         return (
             "**Not measured.** No model was finetuned on the kept rows; whether they are safe to "

@@ -5,8 +5,9 @@ from __future__ import annotations
 import base64
 import gzip
 import json
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from tempfile import SpooledTemporaryFile
 from typing import Any, Literal
 
 import numpy as np
@@ -16,11 +17,15 @@ from gradshield.reporting.conversations import ShownTurn, cut_to, show_conversat
 from gradshield.reporting.document import ReportRow
 from gradshield.reporting.pieces import TokenPieces
 from gradshield.scoring.engines.base import WINDOW
+from gradshield.scoring.table import ScoreTable
 
 LEVELS = 63
 """A token's contribution is stored as a whole number, this for the largest of its row."""
 
 ROWS_PER_BLOCK = 500
+MOST_STORED_BYTES = 1 << 26
+MOST_TOKENS = 10_000_000
+"""Of which the contributions are in memory at once."""
 MOST_PACKED_BYTES = 4_500_000
 """Of rows inside the page; the rest goes to files beside it."""
 
@@ -34,15 +39,46 @@ class PackedDetails:
 
     Attributes:
         inside: Blocks inside the page, each gzip of a JSON array in Base64.
-        beside: Arrays for files beside it, in order.
-        beside_rows: The rows in each of those files.
+        beside_rows: The rows in each of the files beside it, in order.
         scale: Contribution of a token that is shaded most, see `shading_scale`.
     """
 
     inside: tuple[str, ...] = ()
-    beside: tuple[str, ...] = ()
     beside_rows: tuple[tuple[int, ...], ...] = ()
     scale: float = 1.0
+
+
+class DetailStore:
+    """Rows of the page as they are made, in the order of the data, to be read in another one.
+
+    The texts of all rows are more than memory may hold: beyond `MOST_STORED_BYTES` they are in a
+    temporary file, which is gone when the store is closed.
+    """
+
+    def __init__(self) -> None:
+        self._file = SpooledTemporaryFile(max_size=MOST_STORED_BYTES)  # noqa: SIM115, closed in __exit__
+        self._places: dict[int, tuple[int, int]] = {}
+
+    def __enter__(self) -> DetailStore:
+        return self
+
+    def __exit__(self, *fault: object) -> None:
+        self._file.close()
+
+    def put(self, detail: Detail) -> None:
+        """Add a row; only before any is read."""
+        text = as_json(detail)
+        self._places[detail["row"]] = self._file.tell(), len(text)
+        self._file.write(text)
+
+    def block(self, rows: Sequence[int]) -> bytes:
+        """Rows as a JSON array."""
+        return b"[" + b",".join(map(self._read, rows)) + b"]"
+
+    def _read(self, row: int) -> bytes:
+        start, length = self._places[row]
+        self._file.seek(start)
+        return self._file.read(length)
 
 
 def detail_of(
@@ -124,44 +160,40 @@ def in_order_of_interest(rows: Iterable[ReportRow]) -> list[int]:
     return [row.row for row in sorted(rows, key=place)]
 
 
-def shading_scale(lines: Iterable[Mapping[str, Any]]) -> float:
+def shading_scale(table: ScoreTable) -> float:
     """The contribution, whatever its sign, that one response token in a hundred exceeds.
 
-    Shades are relative to it, so that they compare across rows and no outlier pales all others.
+    Shades are relative to it, so that they compare across rows and no outlier pales all others. Of
+    more than `MOST_TOKENS` tokens it is that of every second row, every third, and so on.
     """
-    contributions = [line["token_fihs"] for line in lines if line["token_fihs"]]
-    if not contributions:
-        return 1.0
-    return float(np.quantile(np.abs(np.concatenate(contributions)), 0.99)) or 1.0
+    step = max(1, -(-int(table.response_tokens.sum()) // MOST_TOKENS))
+    chosen = table.row[::step] if step > 1 else None
+    found = [
+        np.abs(batch.column("token_fihs").flatten().to_numpy(zero_copy_only=False))
+        for batch in table.batches(["token_fihs"], chosen)
+    ]
+    contributions = np.concatenate([*found, np.zeros(0)])
+    return float(np.quantile(contributions, 0.99)) or 1.0 if contributions.size else 1.0
 
 
-def pack(details: Iterable[Detail], *, scale: float = 1.0) -> PackedDetails:
-    """Put rows into the page as long as there is room, and the others into files beside it."""
+def pack(store: DetailStore, rows: Sequence[int], *, scale: float = 1.0) -> PackedDetails:
+    """Put rows into the page as long as there is room; the others belong into files beside it."""
     inside: list[str] = []
-    beside: list[str] = []
-    beside_rows: list[tuple[int, ...]] = []
+    beside: list[tuple[int, ...]] = []
     room = MOST_PACKED_BYTES
-    for block in _blocks(details):
-        text = as_json(block)
-        packed = base64.b64encode(gzip.compress(text, 6, mtime=0)).decode("ascii")
-        if not beside and len(packed) <= room:
+    for start in range(0, len(rows), ROWS_PER_BLOCK):
+        block = tuple(rows[start : start + ROWS_PER_BLOCK])
+        packed = "" if beside else _packed(store.block(block))
+        if beside or len(packed) > room:
+            beside.append(block)
+        else:
             inside.append(packed)
             room -= len(packed)
-        else:
-            beside.append(text.decode("utf-8"))
-            beside_rows.append(tuple(detail["row"] for detail in block))
-    return PackedDetails(tuple(inside), tuple(beside), tuple(beside_rows), scale)
+    return PackedDetails(tuple(inside), tuple(beside), scale)
 
 
-def _blocks(details: Iterable[Detail]) -> Iterator[list[Detail]]:
-    block: list[Detail] = []
-    for detail in details:
-        block.append(detail)
-        if len(block) == ROWS_PER_BLOCK:
-            yield block
-            block = []
-    if block:
-        yield block
+def _packed(text: bytes) -> str:
+    return base64.b64encode(gzip.compress(text, 6, mtime=0)).decode("ascii")
 
 
 def as_json(content: Any) -> bytes:

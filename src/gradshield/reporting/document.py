@@ -9,6 +9,7 @@ holds no text of the conversations. The schema is `docs/report.schema.json`, whi
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable, Iterator
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -157,8 +158,8 @@ class RunRecord(_Part):
     engine: tuple[str, ...] = Field(description="The engine that scored, and its warnings.")
 
 
-class ReportDocument(_Part):
-    """The report of one run of GradShield."""
+class ReportHead(_Part):
+    """What a report says of a run as a whole."""
 
     version: Literal[1] = VERSION
     redacted: bool
@@ -170,16 +171,23 @@ class ReportDocument(_Part):
     search: SearchRecord | None
     models: tuple[MeasuredModel, ...]
     limits: tuple[str, ...] = Field(description="What the method cannot see.")
+
+
+class ReportDocument(ReportHead):
+    """The report of one run of GradShield."""
+
     rows: tuple[ReportRow, ...]
 
 
-def report_json(document: ReportDocument) -> str:
-    """The document as JSON, a row a line, so that it can be compared line by line."""
-    content = document.model_dump(mode="json")
-    rows = content.pop("rows")
-    head = json.dumps(content, indent=1, ensure_ascii=False).removesuffix("\n}")
-    lines = ",\n".join("  " + json.dumps(row, ensure_ascii=False) for row in rows)
-    return f'{head},\n "rows": [\n{lines}\n ]\n}}\n'
+def report_json(head: ReportHead, rows: Iterable[ReportRow]) -> Iterator[str]:
+    """A `ReportDocument` as JSON, piece by piece: a row a line, to be compared line by line."""
+    content = head.model_dump(mode="json")
+    yield json.dumps(content, indent=1, ensure_ascii=False).removesuffix("\n}")
+    yield ',\n "rows": ['
+    for number, row in enumerate(rows):
+        line = json.dumps(row.model_dump(mode="json"), ensure_ascii=False)
+        yield f"{',' if number else ''}\n  {line}"
+    yield "\n ]\n}\n"
 
 
 def report_schema() -> str:

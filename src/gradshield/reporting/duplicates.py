@@ -1,93 +1,185 @@
 """Groups of rows whose response tokens are nearly the same.
 
 Shingles of the response tokens, MinHash signatures of them, and bands of those: only rows that
-agree in a band are compared, so that a hundred thousand rows take seconds (Broder, *On the
-resemblance and containment of documents*, 1997; Leskovec, Rajaraman and Ullman, *Mining of Massive
-Datasets*, chapter 3).
+agree in a band are compared, so that a million rows take a minute (Broder, *On the resemblance and
+containment of documents*, 1997; Leskovec, Rajaraman and Ullman, *Mining of Massive Datasets*,
+chapter 3). Of each row a hash of its tokens and one of each band are kept; the tokens of those that
+may be alike are read again.
 """
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Mapping, Sequence
-from typing import Any
+import hashlib
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
 
-SHINGLE = 3
-"""Tokens of a shingle; of a shorter response, all."""
+from gradshield.reporting.shingles import (
+    PRIME,
+    Ints,
+    Lists,
+    Numbers,
+    distinct,
+    joined,
+    likeness,
+    shingles_of,
+)
+
 SIMILAR_FROM = 0.7
 """Share of shingles that two responses must have in common (Jaccard) to be near-duplicates."""
 BANDS, ROWS_PER_BAND = 16, 4
 """A pair of that likeness agrees in a band with a probability of 0.99, one of 0.3 with 0.12."""
+MOST_SHINGLES = 1 << 24
+"""In memory at a time, when rows that may be alike are compared."""
 
-_PRIME = np.uint64((1 << 31) - 1)
+_MIXER = np.uint64(0x9E3779B97F4A7C15)
 
-Hashes = npt.NDArray[np.uint64]
+ReadResponses = Callable[[], Iterable[Lists]]
+"""Reads the response tokens of all rows, some rows at a time, each time from the beginning."""
 
 
-def near_duplicates(responses: Mapping[int, Sequence[int]]) -> dict[int, int]:
-    """Number of the group of each row that has a near-duplicate; all others are left out.
+@dataclass(frozen=True)
+class _Signatures:
+    """What is kept of every row.
+
+    Attributes:
+        tokens: Number of response tokens, [rows].
+        content: Hash of them, [rows].
+        bands: Hash of each band of the MinHash signature, [BANDS, rows].
+    """
+
+    tokens: Ints
+    content: Numbers
+    bands: Numbers
+
+
+def near_duplicates(read: ReadResponses, rows: int) -> Ints:
+    """Number of the group of each row that has a near-duplicate, -1 for all others; [rows].
 
     Args:
-        responses: Response tokens by row; rows without tokens are left out.
+        read: Gives the response tokens; rows without tokens are in no group.
+        rows: Number of rows of the input.
 
     Returns:
         Groups are numbered from 0 in the order of their first row.
     """
-    shingles = {row: _shingles(tokens) for row, tokens in responses.items() if len(tokens)}
-    parents = {row: row for row in shingles}
-    for bucket in _buckets(shingles):
-        # Against the first of its bucket only: pairs among the others meet in other bands.
-        first = bucket[0]
-        for row in bucket[1:]:
-            roots = _root(parents, first), _root(parents, row)
-            if roots[0] != roots[1] and _likeness(shingles[first], shingles[row]) >= SIMILAR_FROM:
-                parents[max(roots)] = min(roots)
-    members: dict[int, list[int]] = defaultdict(list)
-    for row in sorted(parents):
-        members[_root(parents, row)].append(row)
-    groups = [rows for rows in members.values() if len(rows) > 1]
-    return {row: number for number, rows in enumerate(groups) for row in rows}
+    tokens, copies, first, second = _candidates(_sign(read(), rows))
+    alike = _compare(read, first, second, tokens)
+    others = np.flatnonzero((copies >= 0) & (copies != np.arange(rows)))
+    return _groups(
+        np.concatenate([first[alike], copies[others]]),
+        np.concatenate([second[alike], others]),
+        rows,
+    )
 
 
-def responses_of(lines: Sequence[Mapping[str, Any]]) -> dict[int, Sequence[int]]:
-    """Response tokens by row, from the lines of a score table."""
-    return {line["row"]: line["token_ids"] for line in lines if line["token_ids"]}
+def _sign(blocks: Iterable[Lists], rows: int) -> _Signatures:
+    found = _Signatures(
+        np.zeros(rows, dtype=np.int64),
+        np.zeros(rows, dtype=np.uint64),
+        np.zeros((BANDS, rows), dtype=np.uint64),
+    )
+    for block in blocks:
+        if block.rows.size:
+            found.tokens[block.rows] = block.lengths
+            found.content[block.rows] = _content_hashes(block)
+            found.bands[:, block.rows] = _band_hashes(shingles_of(block))
+    return found
 
 
-def _shingles(tokens: Sequence[int]) -> Hashes:
-    """Hashes of all runs of `SHINGLE` tokens, each once, sorted; shape (shingles,)."""
-    ids = np.asarray(tokens, dtype=np.uint64) + np.uint64(1)
-    width = min(SHINGLE, ids.size)
-    hashed = np.zeros(ids.size - width + 1, dtype=np.uint64)
-    for offset in range(width):
-        hashed = (hashed * np.uint64(1_000_003) + ids[offset : offset + hashed.size]) % _PRIME
-    return np.unique(hashed)
+def _content_hashes(block: Lists) -> Numbers:
+    pieces = np.split(block.values, block.starts[1:])
+    digests = [hashlib.blake2b(piece.tobytes(), digest_size=8).digest() for piece in pieces]
+    return np.frombuffer(b"".join(digests), dtype=np.uint64)
 
 
-def _buckets(shingles: Mapping[int, Hashes]) -> list[list[int]]:
-    """Rows that agree in a band, at least two in each bucket."""
+def _band_hashes(sets: Lists) -> Numbers:
+    """Hashes of the bands of MinHash signatures, [BANDS, lists]."""
     generator = np.random.default_rng(0)
     count = BANDS * ROWS_PER_BAND
-    factors = generator.integers(1, int(_PRIME), size=(count, 1), dtype=np.uint64)
-    offsets = generator.integers(0, int(_PRIME), size=(count, 1), dtype=np.uint64)
-    found: dict[tuple[int, bytes], list[int]] = defaultdict(list)
-    for row, hashed in shingles.items():
-        signature = ((factors * hashed + offsets) % _PRIME).min(axis=1)
-        for band, part in enumerate(signature.reshape(BANDS, ROWS_PER_BAND)):
-            found[band, part.tobytes()].append(row)
-    return [rows for rows in found.values() if len(rows) > 1]
+    factors = generator.integers(1, int(PRIME), size=count, dtype=np.uint64)
+    offsets = generator.integers(0, int(PRIME), size=count, dtype=np.uint64)
+    bands = np.zeros((BANDS, sets.rows.size), dtype=np.uint64)
+    for place, (factor, offset) in enumerate(zip(factors, offsets, strict=True)):
+        smallest = np.minimum.reduceat((factor * sets.values + offset) % PRIME, sets.starts)
+        band = place // ROWS_PER_BAND
+        bands[band] = bands[band] * _MIXER + smallest
+    return bands
 
 
-def _likeness(first: Hashes, second: Hashes) -> float:
-    """Jaccard index of two sets of shingles."""
-    common = np.intersect1d(first, second, assume_unique=True).size
-    return float(common / (first.size + second.size - common))
+def _first_copies(found: _Signatures) -> Ints:
+    """The first row with the very tokens of each row, -1 for rows without tokens; [rows]."""
+    filled = np.flatnonzero(found.tokens)
+    _, first, inverse = np.unique(found.content[filled], return_index=True, return_inverse=True)
+    copies = np.full(found.tokens.size, -1, dtype=np.int64)
+    copies[filled] = filled[first][inverse]
+    return copies
 
 
-def _root(parents: dict[int, int], row: int) -> int:
-    while parents[row] != row:
-        parents[row] = row = parents[parents[row]]
-    return row
+def _candidates(found: _Signatures) -> tuple[Ints, Ints, Ints, Ints]:
+    """Pairs of rows that may be alike: of those that agree in a band, each with the first.
+
+    Pairs among the others meet in other bands. Only the first copy of the same tokens takes part.
+
+    Returns:
+        The number of tokens of each row, the first copy of each, and the rows of each pair, by
+        ascending second.
+    """
+    rows, copies = found.tokens.size, _first_copies(found)
+    originals = np.flatnonzero(copies == np.arange(rows))
+    # A pair is one number, by which pairs are sorted and each is there once: second, then first.
+    pairs = np.zeros(0, dtype=np.int64)
+    for band in found.bands:
+        order = originals[np.argsort(band[originals], kind="stable")]
+        begins = np.r_[True, np.diff(band[order]) != 0][: order.size]
+        first = order[begins][np.cumsum(begins) - 1]
+        pairs = distinct(np.concatenate([pairs, (order * rows + first)[~begins]]))
+    second, first = np.divmod(pairs, max(rows, 1))
+    return found.tokens, copies, first, second
+
+
+def _compare(read: ReadResponses, first: Ints, second: Ints, tokens: Ints) -> npt.NDArray[np.bool_]:
+    """Whether the two rows of each pair are near-duplicates, [pairs]; by ascending `second`."""
+    alike = np.zeros(first.size, dtype=np.bool_)
+    for firsts in _at_most(distinct(first), tokens):
+        pairs = np.flatnonzero(np.isin(first, firsts))
+        known = joined(shingles_of(block.of_rows(firsts)) for block in read())
+        for block in read():
+            within = _between(second[pairs], block.rows)
+            for some in _at_most(pairs[within], tokens[first] + tokens[second]):
+                sets = shingles_of(block.of_rows(second[some]))
+                likenesses = likeness(
+                    known.take(np.searchsorted(known.rows, first[some])),
+                    sets.take(np.searchsorted(sets.rows, second[some])),
+                )
+                alike[some] = likenesses >= SIMILAR_FROM
+    return alike
+
+
+def _between(ascending: Ints, rows: Ints) -> slice:
+    """Where the numbers stand that are among the rows of a block, or between them."""
+    if not rows.size:
+        return slice(0)
+    low, high = np.searchsorted(ascending, [rows[0], rows[-1] + 1])
+    return slice(int(low), int(high))
+
+
+def _at_most(places: Ints, sizes: Ints) -> Iterator[Ints]:
+    """Places cut into runs of at most `MOST_SHINGLES` in all, or of one place."""
+    number = np.cumsum(sizes[places]) // MOST_SHINGLES
+    yield from np.split(places, np.flatnonzero(np.diff(number)) + 1) if places.size else ()
+
+
+def _groups(first: Ints, second: Ints, rows: int) -> Ints:
+    """Numbers of the groups that pairs hold together, -1 for rows in no pair; [rows]."""
+    pairs = coo_array((np.ones(first.size, dtype=np.int8), (first, second)), shape=(rows, rows))
+    _, labels = connected_components(pairs, directed=False)
+    _, earliest, sizes = np.unique(labels, return_index=True, return_counts=True)
+    numbers = np.full(sizes.size, -1, dtype=np.int64)
+    several = np.flatnonzero(sizes > 1)
+    numbers[several[np.argsort(earliest[several])]] = np.arange(several.size)
+    return np.asarray(numbers[labels])

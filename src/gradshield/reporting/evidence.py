@@ -1,30 +1,35 @@
 """What speaks for the decision on a row: its place among all scores, and the rows beside it.
 
-Pure functions of the score table and the threshold; no text, no file.
+Pure functions of the score table, the groups of near-duplicates and the threshold; no text, no
+file. What all rows have is in columns; a row's own evidence is put together when it is asked for.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import cached_property
+from itertools import compress
 from typing import Any, Literal
 
 import numpy as np
+import numpy.typing as npt
 
-from gradshield.reporting.duplicates import near_duplicates, responses_of
+from gradshield.reporting.nearest import Nearest
+from gradshield.scoring.table import ScoreColumns
 
 State = Literal["kept", "removed", "rejected"]
-
-NEIGHBOURS = 3
-"""Nearest kept and nearest removed rows of each row."""
-
-SHOWN_DUPLICATES = 20
-"""A group can hold thousands of rows, such as equal refusals; the number of the group finds all."""
 
 LEAST_BORDERLINE = 10
 BORDERLINE_SHARE = 0.01
 """Kept rows closest to the threshold that deserve a look: this share of all, or the least."""
+
+ROWS_AT_A_TIME = 4096
+
+Ints = npt.NDArray[np.int64]
+Flags = npt.NDArray[np.bool_]
+Scores = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True)
@@ -47,7 +52,6 @@ class RowEvidence:
         nearest_kept: Up to `NEIGHBOURS` kept rows with the nearest scores, nearest first.
         nearest_removed: The same of removed rows.
         group: Number of its group of near-duplicate responses, None if it is in none.
-        duplicates: The first `SHOWN_DUPLICATES` other rows of that group.
         findings: Codes of what is worth a look, see `FINDINGS`.
     """
 
@@ -65,7 +69,6 @@ class RowEvidence:
     nearest_kept: tuple[int, ...]
     nearest_removed: tuple[int, ...]
     group: int | None
-    duplicates: tuple[int, ...]
     findings: tuple[str, ...]
 
 
@@ -79,118 +82,148 @@ FINDINGS: Mapping[str, str] = {
 """Codes of findings and what they mean. A rejected row has its own code beside `rejected`."""
 
 
-def gather_evidence(lines: Sequence[Mapping[str, Any]], threshold: float) -> dict[int, RowEvidence]:
-    """Evidence of every row, by row, in the order of the lines.
+@dataclass(frozen=True)
+class Evidence:
+    """Evidence on all rows of a run.
 
-    Args:
-        lines: The score table; see `gradshield.scoring.table.SCHEMA`.
+    Attributes:
+        table: The score table; its rows are 0, 1, 2 and so on.
+        groups: Of each row the number of its group of near-duplicates, -1 if it is in none; [rows].
         threshold: Scored rows at or above it are removed; infinite where none is.
     """
-    scored = [line for line in lines if line["status"] == "scored"]
-    scores = np.array([line["fihs"] for line in scored], dtype=np.float64)
-    ascending = np.sort(scores)
-    states = {line["row"]: state_of(line, threshold) for line in lines}
-    nearest = {
-        wanted: _Nearest([line for line in scored if states[line["row"]] == wanted])
-        for wanted in ("kept", "removed")
-    }
-    borderline = _borderline(scored, threshold)
-    groups = near_duplicates(responses_of(lines))
-    members = rows_by_group(groups)
-    divided = {
-        group
-        for group, rows in members.items()
-        if {states[row] for row in rows} >= {"kept", "removed"}
-    }
-    found = {}
-    for line in lines:
-        row, fihs, state = line["row"], line["fihs"], states[line["row"]]
-        group = groups.get(row)
-        others = [] if group is None else members[group][: SHOWN_DUPLICATES + 1]
-        at_or_below = 0 if fihs is None else int(np.searchsorted(ascending, fihs, side="right"))
-        found[row] = RowEvidence(
-            row=row,
-            id=line["id"],
-            state=state,
-            reason=line["reason"],
-            fihs=fihs,
-            loss=line["loss"],
-            response_tokens=line["response_tokens"],
-            truncated=line["truncated"],
-            rank=None if fihs is None else len(ascending) - at_or_below + 1,
-            percentile=None if fihs is None else 100 * at_or_below / len(ascending),
-            distance=_distance(fihs, threshold),
-            nearest_kept=nearest["kept"].to(row, fihs),
-            nearest_removed=nearest["removed"].to(row, fihs),
-            group=group,
-            duplicates=tuple(other for other in others if other != row)[:SHOWN_DUPLICATES],
-            findings=_findings(line, state, row in borderline, group in divided),
-        )
-    return found
+
+    table: ScoreColumns
+    groups: Ints
+    threshold: float
+
+    def __len__(self) -> int:
+        return len(self.table)
+
+    @cached_property
+    def removed(self) -> Flags:
+        """Which rows the threshold removes, [rows]."""
+        return self.table.scored & (self.table.fihs >= self.threshold)
+
+    @cached_property
+    def kept(self) -> Flags:
+        """Which rows it keeps, [rows]."""
+        return self.table.scored & ~self.removed
+
+    @cached_property
+    def scores(self) -> Scores:
+        """FIHS of the scored rows in ascending order, [scored rows]."""
+        return np.sort(self.table.fihs[self.table.scored])
+
+    @cached_property
+    def borderline(self) -> Flags:
+        """Kept rows closest below the threshold, [rows]."""
+        found = np.zeros(len(self), dtype=np.bool_)
+        if math.isfinite(self.threshold):
+            kept = np.flatnonzero(self.kept)
+            wanted = max(LEAST_BORDERLINE, round(BORDERLINE_SHARE * self.scores.size))
+            found[kept[np.argsort(-self.table.fihs[kept], kind="stable")[:wanted]]] = True
+        return found
+
+    @cached_property
+    def divided(self) -> Flags:
+        """Rows of a group of near-duplicates with kept and removed ones, [rows]."""
+        # The last place is that of -1, the rows in no group.
+        kept, removed = np.zeros((2, int(self.groups.max(initial=-1)) + 2), dtype=np.bool_)
+        kept[self.groups[self.kept]] = True
+        removed[self.groups[self.removed]] = True
+        divided = kept & removed
+        divided[-1] = False
+        return np.asarray(divided[self.groups])
+
+    @cached_property
+    def findings(self) -> Mapping[str, Flags]:
+        """By code, in the order of `FINDINGS`, the scored rows that have it; [rows]."""
+        return {
+            "high_fihs": self.removed,
+            "borderline": self.borderline,
+            "divided_duplicates": self.divided & self.table.scored,
+            "truncated": self.table.truncated,
+        }
+
+    @cached_property
+    def _nearest_kept(self) -> Nearest:
+        return Nearest(self.table.fihs, self.in_order(np.flatnonzero(self.kept)))
+
+    @cached_property
+    def _nearest_removed(self) -> Nearest:
+        return Nearest(self.table.fihs, self.in_order(np.flatnonzero(self.removed)))
+
+    def in_order(self, rows: Ints) -> Ints:
+        """Scored rows by ascending score, equal ones as they were."""
+        return rows[np.argsort(self.table.fihs[rows], kind="stable")]
+
+    def group_of(self, row: int) -> Ints:
+        """The rows of the group of near-duplicates that a row is in, itself too; empty if none."""
+        group = self.groups[row]
+        return np.flatnonzero(self.groups == group) if group >= 0 else np.zeros(0, dtype=np.int64)
+
+    def of(self, rows: Ints) -> Iterator[RowEvidence]:
+        """The evidence of these rows, in their order."""
+        for start in range(0, rows.size, ROWS_AT_A_TIME):
+            yield from self._of_block(rows[start : start + ROWS_AT_A_TIME])
+
+    def _of_block(self, rows: Ints) -> Iterator[RowEvidence]:
+        table, total = self.table, self.scores.size
+        at_or_below = np.searchsorted(self.scores, table.fihs[rows], side="right")
+        columns = {
+            "id": table.id.take(rows).to_pylist(),
+            "state": np.where(self.removed[rows], "removed", "kept").tolist(),
+            "fihs": table.fihs[rows].tolist(),
+            "loss": table.loss[rows].tolist(),
+            "response_tokens": table.response_tokens[rows].tolist(),
+            "truncated": table.truncated[rows].tolist(),
+            "rank": (total - at_or_below + 1).tolist(),
+            "percentile": (100 * at_or_below / max(total, 1)).tolist(),
+            "distance": self._distances(rows),
+            "nearest_kept": self._nearest_kept.to(rows),
+            "nearest_removed": self._nearest_removed.to(rows),
+            "group": [None if group < 0 else group for group in self.groups[rows].tolist()],
+            "findings": self._codes(rows),
+        }
+        names = tuple(columns)
+        scored = table.scored[rows].tolist()
+        for row, has_score, *values in zip(rows.tolist(), scored, *columns.values(), strict=True):
+            found = dict(zip(names, values, strict=True))
+            if has_score:
+                yield RowEvidence(row=row, reason=None, **found)
+            else:
+                yield _rejected(row, table.reasons[row], found)
+
+    def _distances(self, rows: Ints) -> list[float | None]:
+        if not math.isfinite(self.threshold):
+            return [None] * rows.size
+        return [*(self.table.fihs[rows] - self.threshold).tolist()]
+
+    def _codes(self, rows: Ints) -> list[tuple[str, ...]]:
+        """Codes of the findings on scored rows."""
+        found = np.stack([holds[rows] for holds in self.findings.values()], axis=1).tolist()
+        return [tuple(compress(self.findings, holds)) for holds in found]
 
 
-def state_of(line: Mapping[str, Any], threshold: float) -> State:
-    """What the threshold makes of a line of the score table."""
-    if line["status"] != "scored":
-        return "rejected"
-    return "removed" if line["fihs"] >= threshold else "kept"
-
-
-def _distance(fihs: float | None, threshold: float) -> float | None:
-    return None if fihs is None or not math.isfinite(threshold) else fihs - threshold
-
-
-class _Nearest:
-    """Rows of one state by score, to find those next to a score."""
-
-    def __init__(self, lines: Sequence[Mapping[str, Any]]) -> None:
-        in_order = sorted(lines, key=lambda line: (line["fihs"], line["row"]))
-        self.rows = [line["row"] for line in in_order]
-        self.scores = np.array([line["fihs"] for line in in_order], dtype=np.float64)
-
-    def to(self, row: int, fihs: float | None) -> tuple[int, ...]:
-        """The rows with the nearest scores, nearest first, the row itself left out."""
-        if fihs is None:
-            return ()
-        # Enough on either side, whichever of them are the nearest.
-        low, high = (int(np.searchsorted(self.scores, fihs, side=s)) for s in ("left", "right"))
-        near = range(max(0, low - NEIGHBOURS - 1), min(len(self.rows), high + NEIGHBOURS + 1))
-        if high - low > 4 * NEIGHBOURS:  # many equal scores: any of them are the nearest
-            near = range(low, low + NEIGHBOURS + 1)
-        by_distance = sorted(
-            (abs(float(self.scores[i]) - fihs), self.rows[i]) for i in near if self.rows[i] != row
-        )
-        return tuple(other for _, other in by_distance[:NEIGHBOURS])
-
-
-def _borderline(scored: Sequence[Mapping[str, Any]], threshold: float) -> set[int]:
-    if not math.isfinite(threshold):
-        return set()
-    kept = sorted((line for line in scored if line["fihs"] < threshold), key=lambda e: -e["fihs"])
-    wanted = max(LEAST_BORDERLINE, round(BORDERLINE_SHARE * len(scored)))
-    return {line["row"] for line in kept[:wanted]}
-
-
-def rows_by_group(groups: Mapping[int, int]) -> dict[int, list[int]]:
-    """The rows of each group, in order."""
-    rows: dict[int, list[int]] = {}
-    for row, group in sorted(groups.items()):
-        rows.setdefault(group, []).append(row)
-    return rows
-
-
-def _findings(
-    line: Mapping[str, Any], state: State, borderline: bool, divided: bool
-) -> tuple[str, ...]:
-    if state == "rejected":
-        return ("rejected", rejection_code(line["reason"]))
-    found = {
-        "high_fihs": state == "removed",
-        "borderline": borderline,
-        "divided_duplicates": divided,
-        "truncated": bool(line["truncated"]),
-    }
-    return tuple(code for code, holds in found.items() if holds)
+def _rejected(row: int, reason: str | None, found: Mapping[str, Any]) -> RowEvidence:
+    """Evidence on a row without a score, of which no more than this is known."""
+    return RowEvidence(
+        row=row,
+        id=found["id"],
+        state="rejected",
+        reason=reason,
+        fihs=None,
+        loss=None,
+        response_tokens=None,
+        truncated=None,
+        rank=None,
+        percentile=None,
+        distance=None,
+        nearest_kept=(),
+        nearest_removed=(),
+        group=found["group"],
+        findings=("rejected", rejection_code(reason)),
+    )
 
 
 def rejection_code(reason: str | None) -> str:

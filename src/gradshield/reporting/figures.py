@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from gradshield.reporting.densities import fitted_densities
-from gradshield.reporting.document import ReportDocument
+from gradshield.reporting.document import ReportHead
 from gradshield.reporting.score_charts import (
     draw,
     score_distribution,
@@ -39,16 +39,19 @@ class Figures:
 
 
 def draw_figures(
-    document: ReportDocument, decision: Mapping[str, Any], reference: FloatArray | None
+    document: ReportHead,
+    scores: FloatArray,
+    decision: Mapping[str, Any],
+    reference: FloatArray | None,
 ) -> Figures:
     """Draw what a report shows.
 
     Args:
-        document: The report.
+        document: What the report says of the run.
+        scores: FIHS of the scored rows, shape (rows,).
         decision: The content of `decision.json`, its threshold infinite where nothing is removed.
         reference: Scores of the harmless reference rows, None where there are none.
     """
-    scores = np.array([row.fihs for row in document.rows if row.fihs is not None])
     groups: tuple[str, ...] = ()
     distribution = search = models = None
     if scores.size:
@@ -68,7 +71,7 @@ def draw_figures(
     return Figures(distribution, groups, search, models)
 
 
-def _shares(document: ReportDocument) -> list[dict[str, Any]]:
+def _shares(document: ReportHead) -> list[dict[str, Any]]:
     """Both shares of each model, harmful prompts first."""
     found = []
     for model in document.models:

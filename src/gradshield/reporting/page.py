@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import base64
 import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
 from typing import Any
@@ -15,7 +17,7 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from gradshield.reporting.details import LEVELS, PackedDetails, as_json
-from gradshield.reporting.document import ReportDocument
+from gradshield.reporting.document import ReportHead, ReportRow
 from gradshield.reporting.figures import Figures
 from gradshield.reporting.wording import file_name, number, percent, sentence, visible
 
@@ -28,8 +30,24 @@ ROWS_FOLDER = "report_rows"
 _OUTCOMES = {"kept": "k", "removed": "r", "rejected": "x"}
 
 
+@dataclass(frozen=True)
+class PageTable:
+    """The table of a page.
+
+    Attributes:
+        rows: Those that it shows, in the order of the data.
+        scored: How many rows of all have a score.
+        note: What the table leaves out, and where that is; None where it has all rows.
+    """
+
+    rows: Sequence[ReportRow]
+    scored: int
+    note: str | None = None
+
+
 def render_page(
-    document: ReportDocument,
+    head: ReportHead,
+    table: PageTable,
     details: PackedDetails,
     figures: Figures,
     *,
@@ -39,7 +57,8 @@ def render_page(
     """The page as text.
 
     Args:
-        document: The report.
+        head: What the report says of the run.
+        table: The rows that the page shows.
         details: Texts and tokens of the rows; empty where the page has none.
         figures: Drawn charts.
         reviewable: Whether rows can be marked; not without their texts.
@@ -48,19 +67,20 @@ def render_page(
     script, style = _asset("report.js"), _asset("report.css")
     template = _environment().get_template("report.html.j2")
     return template.render(
-        report=document,
-        name=file_name(document),
-        title=sentence(document),
+        report=head,
+        partial=table.note,
+        name=file_name(head),
+        title=sentence(head),
         policy=content_policy(script, style),
         marker=REVIEW_MARKER,
         script=script,
         style=style,
-        data=embedded_json(_page_data(document, details, reviewable)),
+        data=embedded_json(_page_data(head, table, details, reviewable)),
         blocks=details.inside,
         figures=figures,
         notes=notes,
         reviewable=reviewable,
-        has_texts=bool(details.inside or details.beside),
+        has_texts=bool(details.inside or details.beside_rows),
     )
 
 
@@ -113,22 +133,26 @@ def _asset(name: str) -> str:
 
 
 def _page_data(
-    document: ReportDocument, details: PackedDetails, reviewable: bool
+    head: ReportHead, table: PageTable, details: PackedDetails, reviewable: bool
 ) -> dict[str, Any]:
     """What the script reads: the table by columns, and where the rows' texts are."""
-    rows = document.rows
+    rows = table.rows
     sources = list(dict.fromkeys(row.source for row in rows))
-    codes = [finding.code for finding in document.findings]
+    codes = [finding.code for finding in head.findings]
     return {
-        "run": document.run.fingerprint,
-        "threshold": document.decision.threshold,
+        "run": head.run.fingerprint,
+        "threshold": head.decision.threshold,
         "reviewable": reviewable,
+        "total": head.counts.rows,
+        "scored": table.scored,
         "levels": LEVELS,
         "scale": details.scale,
         "sources": sources,
         "codes": codes,
-        "meanings": {finding.code: finding.meaning for finding in document.findings},
+        "meanings": {finding.code: finding.meaning for finding in head.findings},
         "columns": {
+            # Where the page has all rows, a row's place among them is its number.
+            "row": None if table.note is None else [row.row for row in rows],
             "line": [row.line for row in rows],
             "id": [row.id for row in rows],
             "source": [sources.index(row.source) for row in rows],
@@ -156,7 +180,7 @@ def _page_data(
 
 def beside_names(details: PackedDetails) -> list[str]:
     """Names of the files beside the page, in order."""
-    return [f"{number:05d}.json" for number in range(len(details.beside))]
+    return [f"{number:05d}.json" for number in range(len(details.beside_rows))]
 
 
 def _rounded(value: float | None, digits: int) -> float | None:

@@ -7,10 +7,12 @@ row that a reviewer keeps stays in the list, with a suppression that says who an
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable, Iterator
+from textwrap import indent
 from typing import Any
 from urllib.parse import quote
 
-from gradshield.reporting.document import ReportDocument, ReportRow
+from gradshield.reporting.document import ReportHead, ReportRow
 from gradshield.reporting.wording import number
 
 SCHEMA = "https://json.schemastore.org/sarif-2.1.0.json"
@@ -34,9 +36,30 @@ _RULES: tuple[tuple[str, str, str], ...] = (
 )
 
 
-def sarif_log(document: ReportDocument) -> str:
-    """The log as JSON text."""
-    results = [_result(row, document) for row in document.rows if _is_finding(row)]
+def sarif_log(head: ReportHead, removed: Iterable[ReportRow]) -> Iterator[str]:
+    """The log as JSON text, piece by piece.
+
+    Args:
+        head: What the report says of the run.
+        removed: The rows that the threshold or a reviewer removes.
+    """
+    before, after = json.dumps(_log(head), indent=1, ensure_ascii=False).split(_NO_RESULTS)
+    yield f"{before}{_NO_RESULTS[:-1]}"
+    end = ""
+    for row in removed:
+        result = json.dumps(_result(row, head), indent=1, ensure_ascii=False)
+        yield f"{',' if end else ''}\n{indent(result, _WITHIN)}"
+        end = f"\n{_WITHIN[:-1]}"
+    yield f"{end}]{after}\n"
+
+
+_NO_RESULTS = '"results": []'
+"""No text within the log has this, since JSON writes quotes within texts as \\"."""
+_WITHIN = " " * 4
+
+
+def _log(head: ReportHead) -> dict[str, Any]:
+    """The log without results."""
     rules = [
         {
             "id": name,
@@ -48,38 +71,28 @@ def sarif_log(document: ReportDocument) -> str:
     ]
     driver = {
         "name": "GradShield",
-        "semanticVersion": document.run.versions.get("gradshield", "0.0.0"),
+        "semanticVersion": head.run.versions.get("gradshield", "0.0.0"),
         "rules": rules,
     }
     run = {
         "tool": {"driver": driver},
         "columnKind": "utf16CodeUnits",
         "artifacts": [
-            {
-                "location": {"uri": _uri(document)},
-                "hashes": {"sha-256": document.run.data_sha256},
-            }
+            {"location": {"uri": _uri(head)}, "hashes": {"sha-256": head.run.data_sha256}}
         ],
-        "results": results,
+        "results": [],
         "properties": {
-            "threshold": document.decision.threshold,
-            "rule": document.decision.method,
-            "run": document.run.fingerprint,
+            "threshold": head.decision.threshold,
+            "rule": head.decision.method,
+            "run": head.run.fingerprint,
         },
     }
-    log = {"$schema": SCHEMA, "version": "2.1.0", "runs": [run]}
-    return json.dumps(log, indent=1, ensure_ascii=False) + "\n"
+    return {"$schema": SCHEMA, "version": "2.1.0", "runs": [run]}
 
 
-def _is_finding(row: ReportRow) -> bool:
-    return row.state == "removed" or row.outcome == "removed"
-
-
-def _result(row: ReportRow, document: ReportDocument) -> dict[str, Any]:
+def _result(row: ReportRow, head: ReportHead) -> dict[str, Any]:
     rule = BY_SCORE if row.state == "removed" else BY_REVIEWER
-    artifact = (
-        {"uri": _uri(document), "index": 0} if row.file is None else {"uri": _address(row.file)}
-    )
+    artifact = {"uri": _uri(head), "index": 0} if row.file is None else {"uri": _address(row.file)}
     location: dict[str, Any] = {
         "physicalLocation": {"artifactLocation": artifact},
         "logicalLocations": [{"name": f"row {row.row}", "kind": "element"}],
@@ -122,9 +135,9 @@ def _suppression(row: ReportRow) -> dict[str, Any]:
     }
 
 
-def _uri(document: ReportDocument) -> str:
+def _uri(head: ReportHead) -> str:
     """The data as a relative reference, or as a file address where its path is absolute."""
-    return _address(document.run.data)
+    return _address(head.run.data)
 
 
 def _address(path: str) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from gradshield.reporting.document import ReportDocument
+from gradshield.reporting.document import ReportHead
 
 
 def number(value: float | None) -> str:
@@ -20,7 +20,7 @@ def percent(part: float, whole: float = 1.0) -> str:
     return f"{100 * share:.1f} %"
 
 
-def sentence(document: ReportDocument) -> str:
+def sentence(document: ReportHead) -> str:
     """What was decided, in one sentence with figures."""
     counts, decision = document.counts, document.decision
     removed = (
@@ -39,7 +39,7 @@ def sentence(document: ReportDocument) -> str:
     return f"{removed}{rule}. {counts.kept:,} are kept{rejected}."
 
 
-def file_name(document: ReportDocument) -> str:
+def file_name(document: ReportHead) -> str:
     """Name of the data file without its folder."""
     return document.run.data.replace("\\", "/").rstrip("/").rpartition("/")[2]
 

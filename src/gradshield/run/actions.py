@@ -3,25 +3,28 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from gradshield.data import DataSource, SourceRow
-from gradshield.data.containers.arrow import joined_table
+from gradshield.data.containers import Container
+from gradshield.data.containers.arrow import check_same_columns
 from gradshield.data.containers.arrow_file import read_arrow
+from gradshield.data.containers.base import picked
 from gradshield.data.containers.datasets_folder import DatasetsFolderContainer
-from gradshield.data.containers.parquet import read_parquet
+from gradshield.data.containers.parquet import picked_tables, schema_of, write_row_groups
 from gradshield.data.parts import Part, write_parts
 from gradshield.errors import UserError
 from gradshield.run.folder import RunFolder
 from gradshield.run.overrides import Override
 from gradshield.run.threshold import divide
+from gradshield.scoring.table import ScoreColumns
 
 FIHS, DECISION, WEIGHT = "gradshield_fihs", "gradshield_decision", "gradshield_weight"
 
@@ -64,7 +67,7 @@ def row_weight(
 
 
 def new_columns(
-    lines: Sequence[dict[str, Any]],
+    table: ScoreColumns,
     threshold: float,
     action: str,
     *,
@@ -74,23 +77,23 @@ def new_columns(
     """The columns that an action adds, each with one value a row, in the order of the rows.
 
     Args:
-        lines: The whole score table, sorted by row.
+        table: The whole score table.
         threshold: Rows at or above it are removed.
         action: One of `COLUMNS`.
         unscored: The weight of a rejected row.
         overrides: Those in effect, by row.
     """
-    decisions = divide(lines, threshold, overrides).outcomes
+    scores = table.scores()
     ruled = {row: override.action for row, override in overrides.items()}
-    columns = {
-        FIHS: [line["fihs"] for line in lines],
-        DECISION: [decisions[line["row"]] for line in lines],
-        WEIGHT: [
-            row_weight(line["fihs"], threshold, unscored, ruled=ruled.get(line["row"]))
-            for line in lines
+    columns: dict[str, Callable[[], list[Any]]] = {
+        FIHS: lambda: scores,
+        DECISION: lambda: divide(table, threshold, overrides).outcomes.tolist(),
+        WEIGHT: lambda: [
+            row_weight(fihs, threshold, unscored, ruled=ruled.get(row))
+            for row, fihs in enumerate(scores)
         ],
     }
-    return {name: columns[name] for name in COLUMNS[action]}
+    return {name: columns[name]() for name in COLUMNS[action]}
 
 
 def check_columns(source: DataSource, action: str) -> None:
@@ -101,7 +104,7 @@ def check_columns(source: DataSource, action: str) -> None:
     """
     if not COLUMNS[action]:
         return
-    for row in source.read():
+    for row in source.rows():
         for key in COLUMNS[action]:
             if row.value is not None and key in row.value:
                 raise UserError(
@@ -135,9 +138,8 @@ def write_annotated(
     if source.container.name in _TABLES:
         suffix, write = ".parquet", partial(_write_table, source, columns)
     else:
-        read = [row for row in source.read() if row.value is not None]
-        lines = {row.position: _json_line(row, columns, source) for row in read}
-        rows, suffix, write = list(lines), ".jsonl", partial(_write_lines, lines)
+        rows = [row.position for row in source.rows() if row.value is not None]
+        suffix, write = ".jsonl", partial(_write_lines, source, columns)
     parts = source.parts(rows, "annotated", suffix, shards)
     folder.keep_only("annotated", write_parts(parts, folder.path, write))
     return len(rows)
@@ -146,26 +148,58 @@ def write_annotated(
 def _write_table(
     source: DataSource, columns: Mapping[str, Sequence[Any]], part: Part, target: Path
 ) -> None:
-    tables = [
-        _read_table(source, path).take(pa.array(rows, pa.int64())) for path, rows in part.pieces
-    ]
-    table = joined_table(tables, [path for path, _ in part.pieces])
-    for name, values in columns.items():
-        own = [values[row] for row in part.rows]
-        table = table.append_column(name, pa.array(own, _TYPES[name]))
-    pq.write_table(table, target)
+    paths = [path for path, _ in part.pieces]
+    schemas = [_schema(source, path) for path in paths]
+    check_same_columns(schemas, paths)
+    schema = schemas[0]
+    for name in columns:
+        schema = schema.append(pa.field(name, _TYPES[name]))
+    write_row_groups(_with_columns(source, columns, part), schema, target)
 
 
-def _read_table(source: DataSource, path: Path) -> Any:
-    if isinstance(source.container, DatasetsFolderContainer):
-        return source.container.table(path)
-    return read_arrow(path) if source.container.name == "arrow" else read_parquet(path)
+def _with_columns(
+    source: DataSource, columns: Mapping[str, Sequence[Any]], part: Part
+) -> Iterator[Any]:
+    done = 0
+    for table in (table for piece in part.pieces for table in _tables(source, *piece)):
+        rows = part.rows[done : done + len(table)]
+        for name, values in columns.items():
+            own = pa.array([values[row] for row in rows], _TYPES[name])
+            table = table.append_column(name, own)
+        yield table
+        done += len(table)
 
 
-def _write_lines(lines: Mapping[int, str], part: Part, target: Path) -> None:
-    text = "".join(lines[row] for row in part.rows)
-    # Half of a surrogate pair has no UTF-8 form but a JSON escape.
-    target.write_bytes(text.encode("utf-8", "backslashreplace"))
+def _schema(source: DataSource, path: Path) -> Any:
+    container = source.container
+    return schema_of(path) if container.name == "parquet" else _whole_table(container, path).schema
+
+
+def _tables(source: DataSource, path: Path, rows: Sequence[int]) -> Iterator[Any]:
+    """Rows of a file as tables; few at a time where the container allows it."""
+    if source.container.name == "parquet":
+        return picked_tables(path, rows)
+    return iter([_whole_table(source.container, path).take(pa.array(rows, pa.int64()))])
+
+
+def _whole_table(container: Container, path: Path) -> Any:
+    if isinstance(container, DatasetsFolderContainer):
+        return container.table(path)
+    return read_arrow(path)
+
+
+def _write_lines(
+    source: DataSource, columns: Mapping[str, Sequence[Any]], part: Part, target: Path
+) -> None:
+    positions = iter(part.rows)
+    with target.open("wb") as file:
+        for path, rows in part.pieces:
+            label = source.label(path) if source.is_sharded else None
+            for row in picked(partial(source.container.rows, path), rows):
+                placed = replace(row, position=next(positions), file=label)
+                line = _json_line(placed, columns, source)
+                # Half of a surrogate pair has no UTF-8 form but a JSON escape.
+                file.write(line.encode("utf-8", "backslashreplace"))
 
 
 def _json_line(row: SourceRow, columns: Mapping[str, Sequence[Any]], source: DataSource) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 from gradshield.config import RunConfig
@@ -25,9 +25,10 @@ from gradshield.run.threshold import (
     counted,
     divide,
     read_decision,
-    read_scores,
+    read_score_table,
     record_action,
 )
+from gradshield.scoring.table import ScoreTable
 
 
 class RowsRejected(Exception):  # noqa: N818, the name says what happened
@@ -56,15 +57,15 @@ def apply(config: RunConfig, folder: RunFolder, source: DataSource | None = None
             written.
     """
     source = source or check_input(config, folder)
-    lines, limit = read_scores(folder), read_decision(folder)["threshold"]
+    table, limit = read_score_table(folder), read_decision(folder)["threshold"]
     overrides = in_effect(read_overrides(folder))
-    rows = divide(lines, limit, overrides)
+    rows = divide(table, limit, overrides)
     fails = config.on_reject == "fail" and bool(rows.rejected)
     with record_withdrawn(folder):
         # First: if it cannot be written, all other files still belong to one decision.
-        added = {} if fails else _write_action(config, folder, source, lines, limit, overrides)
+        added = {} if fails else _write_action(config, folder, source, table, limit, overrides)
     _write_parts(config, folder, source, rows, fails)
-    record_action(folder, counted(lines, limit, overrides), config.action, added)
+    record_action(folder, counted(table, limit, overrides), config.action, added)
     for name in ("annotated", "masked"):
         if name not in added:
             folder.keep_only(name, None)
@@ -106,7 +107,7 @@ def review_of(folder: RunFolder, source: DataSource) -> ReviewedRun:
     return ReviewedRun(
         run_fingerprint(folder.read_identity()),
         fingerprints_of(source),
-        [line["fihs"] for line in read_scores(folder)],
+        read_score_table(folder).scores(),
         read_decision(folder)["threshold"],
     )
 
@@ -115,7 +116,7 @@ def _write_action(
     config: RunConfig,
     folder: RunFolder,
     source: DataSource,
-    lines: Sequence[dict[str, Any]],
+    table: ScoreTable,
     limit: float,
     overrides: Mapping[int, Override],
 ) -> Mapping[str, Any]:
@@ -123,9 +124,9 @@ def _write_action(
     if config.action == "drop":
         return {}
     if config.action == "mask":
-        return {"masked": write_masked(config, folder, source, lines, limit, overrides)}
+        return {"masked": write_masked(config, folder, source, table, limit, overrides)}
     columns = new_columns(
-        lines,
+        table,
         limit,
         config.action,
         # What the kept file holds is to be trained on.

@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 import math
-from collections import Counter, defaultdict
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 from scipy.stats import spearmanr
 
 from gradshield.errors import UserError
-from gradshield.run.fingerprints import fingerprints_of
+from gradshield.run.fingerprints import digests_of
 from gradshield.run.folder import RunFolder
 from gradshield.run.overrides import in_effect, read_overrides
+from gradshield.run.same_rows import Pairs, no_pairs, others, same_content, same_id
 from gradshield.run.source import check_unchanged, reopen_input
-from gradshield.run.threshold import Outcome, divide, read_decision, read_scores
+from gradshield.run.threshold import Outcome, divide, read_decision, read_score_table
+from gradshield.scoring.table import ScoreColumns
 
 
 @dataclass(frozen=True)
@@ -80,9 +83,9 @@ class RunComparison:
 @dataclass(frozen=True)
 class _Run:
     settings: Mapping[str, Any]
-    lines: Sequence[dict[str, Any]]
-    outcomes: Mapping[int, Outcome]
-    fingerprints: Sequence[str] | None
+    table: ScoreColumns
+    outcomes: npt.NDArray[np.object_]
+    fingerprints: npt.NDArray[np.bytes_] | None
 
 
 def compare_runs(first: RunFolder, second: RunFolder) -> RunComparison:
@@ -98,13 +101,13 @@ def compare_runs(first: RunFolder, second: RunFolder) -> RunComparison:
     same_data = _data(first) == _data(second)
     a, b = (_read(folder, with_text=not same_data) for folder in (first, second))
     if same_data:
-        pairs = [(row, row) for row in range(len(a.lines))]
+        pairs = np.stack(2 * [np.arange(len(a.table))], axis=1)
         matched_by, edited = "position", 0
     else:
         pairs, edited = _matched(a, b)
         known = a.fingerprints is not None and b.fingerprints is not None
         matched_by = "content or id" if known else "id"
-        if not (pairs or known):
+        if not (len(pairs) or known):
             raise UserError(
                 f"The inputs of {first.path} and {second.path} differ, one of them is gone or has "
                 "changed, and no ids tell which rows are the same: put the data back."
@@ -116,8 +119,8 @@ def compare_runs(first: RunFolder, second: RunFolder) -> RunComparison:
         counts=_counts(a, b),
         pairs=len(pairs),
         edited=edited,
-        only_first=_unpaired(a, {row for row, _ in pairs}),
-        only_second=_unpaired(b, {row for _, row in pairs}),
+        only_first=tuple(np.flatnonzero(others(len(a.table), pairs[:, 0])).tolist()),
+        only_second=tuple(np.flatnonzero(others(len(b.table), pairs[:, 1])).tolist()),
         moves=dict(Counter(f"{row.first} → {row.second}" for row in changed)),
         changed=changed,
         rank_correlation=_rank_correlation(a, b, pairs),
@@ -129,7 +132,7 @@ def _data(folder: RunFolder) -> str:
 
 
 def _read(folder: RunFolder, *, with_text: bool) -> _Run:
-    lines, decision = read_scores(folder), read_decision(folder)
+    table, decision = read_score_table(folder), read_decision(folder)
     config, limit = folder.read_config(), decision["threshold"]
     made_by = {
         "threshold": limit if math.isfinite(limit) else None,
@@ -141,58 +144,31 @@ def _read(folder: RunFolder, *, with_text: bool) -> _Run:
     }
     return _Run(
         {**folder.read_identity(), **made_by},
-        lines,
-        divide(lines, limit, overrides).outcomes,
+        table,
+        divide(table, limit, overrides).outcomes,
         _fingerprints(folder) if with_text else None,
     )
 
 
-def _fingerprints(folder: RunFolder) -> list[str] | None:
+def _fingerprints(folder: RunFolder) -> npt.NDArray[np.bytes_] | None:
     """Fingerprints of the rows that were scored, None where they are gone or have changed."""
     try:
         source = reopen_input(folder.read_config(), folder)
         check_unchanged(source, _data(folder))
     except UserError:
         return None
-    return fingerprints_of(source)
+    return digests_of(source)
 
 
-def _matched(a: _Run, b: _Run) -> tuple[list[tuple[int, int]], int]:
+def _matched(a: _Run, b: _Run) -> tuple[Pairs, int]:
     """Pairs of rows, and how many of them are the same by their id alone."""
-    pairs = dict(_same_content(a, b))
-    taken = set(pairs.values())
-    ids_a, ids_b = _ids(a, set(pairs)), _ids(b, taken)
-    by_id = {row: ids_b[own] for own, row in ids_a.items() if own in ids_b}
-    edited = len(by_id) if a.fingerprints is not None and b.fingerprints is not None else 0
-    return sorted({**pairs, **by_id}.items()), edited
-
-
-def _same_content(a: _Run, b: _Run) -> list[tuple[int, int]]:
-    """Rows with the same content, the first with the first where there are several."""
-    if a.fingerprints is None or b.fingerprints is None:
-        return []
-    places: dict[str, list[int]] = defaultdict(list)
-    for row in reversed(range(len(b.fingerprints))):
-        places[b.fingerprints[row]].append(row)
-    return [
-        (row, places[content].pop())
-        for row, content in enumerate(a.fingerprints)
-        if places.get(content)
-    ]
-
-
-def _ids(run: _Run, without: set[int]) -> dict[str, int]:
-    """Ids that one row has alone, and that row."""
-    counted = Counter(line["id"] for line in run.lines)
-    return {
-        line["id"]: line["row"]
-        for line in run.lines
-        if line["id"] is not None and counted[line["id"]] == 1 and line["row"] not in without
-    }
-
-
-def _unpaired(run: _Run, paired: set[int]) -> tuple[int, ...]:
-    return tuple(line["row"] for line in run.lines if line["row"] not in paired)
+    known = a.fingerprints is not None and b.fingerprints is not None
+    same = no_pairs()
+    if a.fingerprints is not None and b.fingerprints is not None:
+        same = same_content(a.fingerprints, b.fingerprints)
+    by_id = same_id(a.table.id, b.table.id, same)
+    pairs = np.concatenate([same, by_id])
+    return pairs[np.argsort(pairs[:, 0])], len(by_id) if known else 0
 
 
 def _differences(a: Mapping[str, Any], b: Mapping[str, Any]) -> dict[str, tuple[Any, Any]]:
@@ -200,29 +176,33 @@ def _differences(a: Mapping[str, Any], b: Mapping[str, Any]) -> dict[str, tuple[
 
 
 def _counts(a: _Run, b: _Run) -> dict[str, tuple[int, int]]:
-    found = [Counter(run.outcomes.values()) for run in (a, b)]
+    found = [Counter(run.outcomes.tolist()) for run in (a, b)]
     return {name: (found[0][name], found[1][name]) for name in ("kept", "removed", "rejected")}
 
 
-def _changed(a: _Run, b: _Run, pairs: Sequence[tuple[int, int]]) -> tuple[ChangedRow, ...]:
+def _changed(a: _Run, b: _Run, pairs: Pairs) -> tuple[ChangedRow, ...]:
+    differ = pairs[a.outcomes[pairs[:, 0]] != b.outcomes[pairs[:, 1]]]
     return tuple(
         ChangedRow(
             first_row=one,
             second_row=other,
-            id=a.lines[one]["id"],
+            id=a.table.id[one].as_py(),
             first=a.outcomes[one],
             second=b.outcomes[other],
-            first_fihs=a.lines[one]["fihs"],
-            second_fihs=b.lines[other]["fihs"],
+            first_fihs=_score(a, one),
+            second_fihs=_score(b, other),
         )
-        for one, other in pairs
-        if a.outcomes[one] != b.outcomes[other]
+        for one, other in differ.tolist()
     )
 
 
-def _rank_correlation(a: _Run, b: _Run, pairs: Sequence[tuple[int, int]]) -> float | None:
-    scores = [(a.lines[one]["fihs"], b.lines[other]["fihs"]) for one, other in pairs]
-    both = np.array([pair for pair in scores if None not in pair], dtype=np.float64)
+def _score(run: _Run, row: int) -> float | None:
+    return float(run.table.fihs[row]) if run.table.scored[row] else None
+
+
+def _rank_correlation(a: _Run, b: _Run, pairs: Pairs) -> float | None:
+    both = np.stack([a.table.fihs[pairs[:, 0]], b.table.fihs[pairs[:, 1]]], axis=1)
+    both = both[~np.isnan(both).any(axis=1)]
     if len(both) < 3 or np.ptp(both, axis=0).min() == 0:
         return None
     return float(spearmanr(both[:, 0], both[:, 1]).statistic)

@@ -26,7 +26,7 @@ from gradshield.progress import Progress
 from gradshield.run.folder import write_json
 from gradshield.run.lock import at_work_on
 from gradshield.run.provenance import model_identity, run_record
-from gradshield.run.score import read_data
+from gradshield.run.reading import read_data
 from gradshield.run.source import check_apart, open_input
 
 RECORD = "training.json"

@@ -7,6 +7,9 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
+
 from gradshield.data import DataSource, SourceRow
 
 
@@ -28,7 +31,19 @@ def fingerprints_of(source: DataSource) -> list[str]:
     Raises:
         DataError: The file cannot be read.
     """
-    return [row_fingerprint(row) for row in source.read()]
+    return [row_fingerprint(row) for row in source.rows()]
+
+
+def digests_of(source: DataSource) -> npt.NDArray[np.bytes_]:
+    """The same as `fingerprints_of` in 32 bytes a row, to be compared; [rows].
+
+    Raises:
+        DataError: The file cannot be read.
+    """
+    digests = bytearray()
+    for row in source.rows():
+        digests += bytes.fromhex(row_fingerprint(row))
+    return np.frombuffer(digests, dtype="S32")
 
 
 def run_fingerprint(identity: Mapping[str, Any]) -> str:

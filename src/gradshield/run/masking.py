@@ -8,18 +8,21 @@ which trainers on transformers take as they are.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-import pyarrow.parquet as pq
 import torch
 
 from gradshield.config import RunConfig
-from gradshield.data import DataSource, TokenizedExample, load_examples
+from gradshield.data import DataSource, TokenizedExample
+from gradshield.data.containers.parquet import write_row_groups
+from gradshield.data.survey import survey_rows
 from gradshield.errors import UserError
 from gradshield.files import written_whole
 from gradshield.models.load import load_tokenizer
@@ -27,6 +30,7 @@ from gradshield.run.folder import RunFolder
 from gradshield.run.overrides import Override
 from gradshield.run.threshold import divide
 from gradshield.scoring.engines.base import WINDOW, Reduction, divisor, reduced
+from gradshield.scoring.table import ScoreTable
 
 IGNORED = -100
 """Label of a token without loss, as in transformers."""
@@ -118,7 +122,7 @@ def write_masked(
     config: RunConfig,
     folder: RunFolder,
     source: DataSource,
-    lines: Sequence[dict[str, Any]],
+    table: ScoreTable,
     threshold: float,
     overrides: Mapping[int, Override],
 ) -> dict[str, Any]:
@@ -137,57 +141,76 @@ def write_masked(
         UserError: The rows are preferences, or the tokenizer is not there, or makes other tokens
             than those that were scored.
     """
-    if any(line["chosen_tokens"] is not None for line in lines):
+    if table.holds_pairs:
         raise UserError(
             f"{source.name} holds preference rows, and --action mask is for rows of one answer: a "
             "preference is between two whole ones. Use --action drop."
         )
-    rows = list(_masked_rows(config, source, lines, threshold, overrides))
-    written = [row for row in rows if row.carries_loss]
-    columns = {
-        "input_ids": [row.input_ids for row in written],
-        "attention_mask": [[1] * len(row.input_ids) for row in written],
-        "labels": [row.labels for row in written],
-    }
+    counts: Counter[str] = Counter(rows=0, partly=0, tokens=0)
+    left_out: list[int] = []
+
+    def tables() -> Iterator[pa.Table]:
+        for rows in _masked_rows(config, source, table, threshold, overrides):
+            written = [row for row in rows if row.carries_loss]
+            left_out.extend(row.row for row in rows if not row.carries_loss)
+            counts["rows"] += len(written)
+            counts["partly"] += sum(row.masked > 0 for row in written)
+            counts["tokens"] += sum(row.masked for row in rows)
+            yield _as_table(written)
+
     with written_whole(folder.masked) as draft:
-        pq.write_table(pa.table(columns, schema=SCHEMA), draft)
-    return {
-        "rows": len(written),
-        "partly": sum(row.masked > 0 for row in written),
-        "tokens": sum(row.masked for row in rows),
-        "left_out": [row.row for row in rows if not row.carries_loss],
+        write_row_groups(tables(), SCHEMA, draft)
+    return {**counts, "left_out": left_out}
+
+
+def _as_table(rows: Sequence[MaskedRow]) -> pa.Table:
+    columns = {
+        "input_ids": [row.input_ids for row in rows],
+        "attention_mask": [[1] * len(row.input_ids) for row in rows],
+        "labels": [row.labels for row in rows],
     }
+    return pa.table(columns, schema=SCHEMA)
 
 
 def _masked_rows(
     config: RunConfig,
     source: DataSource,
-    lines: Sequence[dict[str, Any]],
+    table: ScoreTable,
     threshold: float,
     overrides: Mapping[int, Override],
-) -> Iterator[MaskedRow]:
+) -> Iterator[list[MaskedRow]]:
+    """The rows to write, and those of which nothing remains, some at a time."""
     model = config.model
     tokenizer = load_tokenizer(
         model.name, revision=model.revision, trust_remote_code=model.trust_remote_code
     )
-    data = load_examples(source, tokenizer, **dict(config.data))
-    examples = {example.row: example for example in data.examples}
-    outcomes = divide(lines, threshold, overrides).outcomes
-    for line in lines:
-        row = line["row"]
-        example = examples.get(row)
-        if line["status"] == "scored" and (
-            example is None or _response(example) != line["token_ids"]
-        ):
-            raise UserError(
-                f"{source.name}: the tokenizer of {model.name} makes other tokens of row {row} "
-                "than when it was scored, so what was scored cannot be masked: score the data "
-                "again with --force."
-            )
-        if example is None or (outcomes[row] == "rejected" and config.on_reject != "keep"):
-            continue
-        removed = outcomes[row] == "removed"
-        yield mask_row(example, _spans(line, example, threshold, config) if removed else None)
+    survey = survey_rows(source, tokenizer, **dict(config.data))
+    outcomes = divide(table, threshold, overrides).outcomes
+    lines = table.lines()
+    for rows in survey.parts():
+        read = survey.read(rows, tokenizer).scorable
+        examples = {one.row: one for one in read if isinstance(one, TokenizedExample)}
+        masked = []
+        for line in islice(lines, len(rows)):
+            example, outcome = examples.get(line["row"]), outcomes[line["row"]]
+            _check_tokens(config, source, line, example)
+            if example is None or (outcome == "rejected" and config.on_reject != "keep"):
+                continue
+            spans = _spans(line, example, threshold, config) if outcome == "removed" else None
+            masked.append(mask_row(example, spans))
+        yield masked
+
+
+def _check_tokens(
+    config: RunConfig, source: DataSource, line: dict[str, Any], example: TokenizedExample | None
+) -> None:
+    """See that a row that was scored has the tokens that it had then."""
+    if line["status"] == "scored" and (example is None or _response(example) != line["token_ids"]):
+        raise UserError(
+            f"{source.name}: the tokenizer of {config.model.name} makes other tokens of row "
+            f"{line['row']} than when it was scored, so what was scored cannot be masked: score "
+            "the data again with --force."
+        )
 
 
 def _spans(

@@ -17,7 +17,8 @@ from gradshield.run.engine import stored_engine
 from gradshield.run.fingerprints import run_fingerprint
 from gradshield.run.folder import RunFolder, difference, write_json
 from gradshield.run.lock import at_work
-from gradshield.scoring.parts import StoredPart, read_part, rejected_rows
+from gradshield.run.reading import say_account
+from gradshield.scoring.parts import StoredPart, account_of, read_part
 
 MOST_SHOWN = 8
 """Row ranges that a message names."""
@@ -53,7 +54,9 @@ def _merge(runs: Sequence[RunFolder], out: RunFolder, progress: Progress) -> Non
         _check_rows(part)
     if out.path.resolve() != runs[0].path.resolve():
         _copy(runs[0], parts, out)
-    write_json(out.rejections, rejected_rows(out.scores))
+    account = account_of(out.scores)
+    say_account(out.read_config(), account, progress)
+    write_json(out.rejections, account.rejected)
     progress.say(f"{parts[0].total} rows in {len(parts)} parts, each row once.")
 
 

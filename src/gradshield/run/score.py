@@ -8,12 +8,12 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from gradshield.config import ModelSettings, RunConfig, ScoringSettings
-from gradshield.data import DEFAULT_PROFILE, DataSource, LoadedData
-from gradshield.data.survey import InMemory, RowsSource, Scorable
+from gradshield.data import DEFAULT_PROFILE, DataSource, TokenizedExample
+from gradshield.data.survey import Scorable, Survey
 from gradshield.errors import UserError
 from gradshield.evaluation.generation import Answer
 from gradshield.models.load import LoadedModel, load_model
-from gradshield.models.usable import readable_by
+from gradshield.models.usable import embedded_tokens, unreadable
 from gradshield.probes.calibration import answer_probes, measure_direction
 from gradshield.probes.direction import Direction, load_direction, save_direction
 from gradshield.probes.proxies import OwnAnswers
@@ -29,12 +29,13 @@ from gradshield.run.provenance import (
     run_identity,
     run_record,
 )
-from gradshield.run.reading import read_rows, read_whole
+from gradshield.run.reading import read_rows, say_account
 from gradshield.run.served import prepare_served
 from gradshield.run.source import check_apart, open_input
+from gradshield.scoring.engines import PreparedEngine
 from gradshield.scoring.executors import Executor, LocalExecutor, Recipe, ServedExecutor, Work
 from gradshield.scoring.model_lines import lines_by_model
-from gradshield.scoring.parts import Part, cut_into_parts, rejected_rows
+from gradshield.scoring.parts import Part, account_of, cut_into_parts
 from gradshield.scoring.preference import preference_settings, preference_statement
 from gradshield.scoring.reference import (
     check_reference,
@@ -93,7 +94,7 @@ def _score(
     executor: Executor,
     shard: Shard,
 ) -> None:
-    run = prepare(config, folder, progress, source, force=force, executor=executor, shard=shard)
+    run = prepare(config, folder, progress, source, force=force, executor=executor)
     parts = cut_into_parts(run.rows.total, folder.scores.resolve(), run.fingerprint)
     mine = shard.of(parts)
     if not shard.is_whole:
@@ -105,7 +106,9 @@ def _score(
     if shard.is_whole:
         # Last: that it is there tells that scoring is complete. The reasons are those of the score
         # table, which knows of scores that are not finite too.
-        write_json(folder.rejections, rejected_rows(folder.scores))
+        account = account_of(folder.scores)
+        say_account(config, account, progress)
+        write_json(folder.rejections, account.rejected)
 
 
 def measure(
@@ -129,7 +132,7 @@ class ReadyRun(Protocol):
     """A run whose folder is claimed and whose direction is there."""
 
     @property
-    def rows(self) -> RowsSource:
+    def rows(self) -> Survey:
         """The input."""
 
     @property
@@ -159,7 +162,6 @@ def prepare(
     *,
     force: bool = False,
     executor: Executor = LOCAL,
-    shard: Shard = WHOLE,
 ) -> ReadyRun:
     """Claim the folder and see that it holds a direction; the arguments are those of `score`.
 
@@ -167,11 +169,10 @@ def prepare(
         UserError: The data, the model or the folder cannot be used.
     """
     check_apart(source, folder.path)
-    in_parts = executor.in_parts or not shard.is_whole
     if isinstance(executor, ServedExecutor):
-        return prepare_served(config, folder, progress, executor, source, in_parts=in_parts)
+        return prepare_served(config, folder, progress, executor, source)
     loaded = load_model(**config.model.model_dump(), say=progress.say)
-    rows = read_rows(config, loaded.tokenizer, progress, source, in_parts=in_parts)
+    rows = read_rows(config, loaded.tokenizer, progress, source)
     settings, loss = config.scoring, {"loss": loss_record(config)}
     if rows.holds_pairs:
         _check_no_search(config)
@@ -193,7 +194,7 @@ class LoadedRun:
     """A run with its model in this process; see `ReadyRun`."""
 
     loaded: LoadedModel
-    rows: RowsSource
+    rows: Survey
     fingerprint: str
     direction: Direction
     settings: ScoringSettings
@@ -208,8 +209,7 @@ class LoadedRun:
             "preference": preference_statement(settings) if self.rows.holds_pairs else None,
             "step": engine.step,
         }
-        if isinstance(self.rows, InMemory):
-            try_longest(self.loaded, self.rows.data.examples, engine)
+        self._try_longest(engine)
         step = keep_engine(folder, about)["step"]
         if step != engine.step:  # another shard was faster
             engine = prepare_engine(self.loaded, self.direction, settings, Silent(), step)
@@ -226,6 +226,14 @@ class LoadedRun:
                 model_identity(self.loaded),
             ),
         )
+
+    def _try_longest(self, engine: PreparedEngine) -> None:
+        """Try the row with most text; were all tokenised to find the longest, none could wait."""
+        row = range(self.rows.bulkiest, self.rows.bulkiest + 1)
+        found = self.rows.read(row, self.loaded.tokenizer).scorable
+        foreign = unreadable(found, embedded_tokens(self.loaded.model))
+        examples = [one for one in found if isinstance(one, TokenizedExample)]
+        try_longest(self.loaded, [one for one in examples if one.row not in foreign], engine)
 
     def check_reference(self, lines: Sequence[Mapping[str, Any]], progress: Progress) -> None:
         """See `ReadyRun`."""
@@ -262,13 +270,6 @@ def _check_no_search(config: RunConfig) -> None:
             "--search finetunes on plain rows, and these are preference rows: use `filter` without "
             "--search, and measure the model that you train on kept.* with `gradshield evaluate`."
         )
-
-
-def read_data(
-    config: RunConfig, loaded: LoadedModel, progress: Progress, source: DataSource
-) -> LoadedData:
-    """Read and tokenise the input, and say what was found."""
-    return readable_by(loaded.model, read_whole(config, loaded.tokenizer, progress, source))
 
 
 def probe_answers(

@@ -31,10 +31,12 @@ from gradshield.reporting.charts import search_trace, write_chart
 from gradshield.run.folder import RunFolder, write_json
 from gradshield.run.proof import METHOD
 from gradshield.run.provenance import model_identity
-from gradshield.run.score import probe_answers, read_data
+from gradshield.run.reading import read_data
+from gradshield.run.score import probe_answers
 from gradshield.run.source import reopen_input
-from gradshield.run.threshold import read_decision, read_scores, write_decision
+from gradshield.run.threshold import read_decision, read_score_table, write_decision
 from gradshield.scoring.batching import batches_by_length
+from gradshield.scoring.table import ScoreColumns
 from gradshield.threshold import Decision
 from gradshield.threshold.search import (
     Measurement,
@@ -76,10 +78,10 @@ def search(config: RunConfig, folder: RunFolder, progress: Progress) -> SearchRe
     if settings is None:
         raise UserError("This run has no search settings: start it with `filter --search`.")
     first = read_decision(folder)
-    lines = read_scores(folder)
+    table = read_score_table(folder)
     loaded = load_model(**config.model.model_dump(), say=progress.say)
     data = read_data(config, loaded, progress, reopen_input(config, folder))
-    rows = _searched_rows(lines, data, first["threshold"], settings)
+    rows = _searched_rows(table, data, first["threshold"], settings)
     trials = Trials(
         loaded,
         rows.examples,
@@ -111,7 +113,7 @@ def search(config: RunConfig, folder: RunFolder, progress: Progress) -> SearchRe
         told=tell,
     )
     _write_trace(folder, aligned, points, len(rows.scores), settings.target_asr, result)
-    _decide(folder, lines, config, first, result)
+    _decide(folder, table, config, first, result)
     return result
 
 
@@ -134,23 +136,23 @@ class _SearchedRows:
 
 
 def _searched_rows(
-    lines: Sequence[dict[str, Any]], data: LoadedData, guess: float, settings: SearchSettings
+    table: ScoreColumns, data: LoadedData, guess: float, settings: SearchSettings
 ) -> _SearchedRows:
     """Hold out rows, spread over those that the scores alone would keep."""
-    scored = [line for line in lines if line["status"] == "scored"]
-    if len(scored) < LEAST_ROWS:
+    rows, scores = table.row[table.scored], table.fihs[table.scored]
+    if len(rows) < LEAST_ROWS:
         raise UserError(
-            f"A search needs at least {LEAST_ROWS} scored rows, these are {len(scored)}: use "
+            f"A search needs at least {LEAST_ROWS} scored rows, these are {len(rows)}: use "
             "`filter` without --search."
         )
     examples = {example.row: example for example in data.examples}
-    kept = [line["row"] for line in scored if line["fihs"] < guess]
+    kept = rows[scores < guess].tolist()
     wanted = min(MOST_HELD_OUT, int(HELD_OUT_SHARE * len(kept)))
     held_out = set(spread(kept, wanted)) if settings.utility == "held_out" else set()
-    trained = [line for line in scored if line["row"] not in held_out]
+    trained = ~np.isin(rows, sorted(held_out))
     return _SearchedRows(
-        [examples[line["row"]] for line in trained],
-        np.array([line["fihs"] for line in trained]),
+        [examples[row] for row in rows[trained].tolist()],
+        scores[trained],
         [examples[row] for row in sorted(held_out)],
     )
 
@@ -288,7 +290,7 @@ def point_entry(point: Point, rows: int) -> dict[str, Any]:
 
 def _decide(
     folder: RunFolder,
-    lines: Sequence[dict[str, Any]],
+    table: ScoreColumns,
     config: RunConfig,
     first: Mapping[str, Any],
     result: SearchResult,
@@ -309,4 +311,4 @@ def _decide(
             "from_scores_alone": dict(first),
         },
     )
-    write_decision(folder, lines, decision, config.threshold)
+    write_decision(folder, table, decision, config.threshold)

@@ -10,7 +10,7 @@ from transformers import PreTrainedTokenizerBase
 
 from gradshield.config import RunConfig
 from gradshield.data import DataSource
-from gradshield.data.survey import RowsSource, Scorable
+from gradshield.data.survey import Scorable, Survey
 from gradshield.errors import UserError
 from gradshield.models.load import load_tokenizer
 from gradshield.probes.direction import load_direction
@@ -31,7 +31,7 @@ class ServedRun:
 
     executor: ServedExecutor
     tokenizer: PreTrainedTokenizerBase
-    rows: RowsSource
+    rows: Survey
     fingerprint: str
     served: str
 
@@ -61,8 +61,6 @@ def prepare_served(
     progress: Progress,
     executor: ServedExecutor,
     source: DataSource,
-    *,
-    in_parts: bool,
 ) -> ServedRun:
     """See that the folder holds a measured direction, of these inputs and of these adapters.
 
@@ -88,7 +86,7 @@ def prepare_served(
             f"({difference(there, here)}): use the same options, or measure again."
         )
     _check_adapters(folder, executor)
-    rows = read_rows(config, tokenizer, progress, source, in_parts=in_parts)
+    rows = read_rows(config, tokenizer, progress, source)
     if rows.holds_pairs:
         raise UserError(
             "--executor served scores rows with one answer, and these are preference rows: use "

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any
+
+import numpy as np
+import numpy.typing as npt
 
 from gradshield.config import RunConfig
 from gradshield.files import write_text
@@ -14,8 +17,8 @@ from gradshield.printable import one_line
 from gradshield.run.folder import RunFolder, read_json
 from gradshield.run.overrides import in_effect, read_overrides
 from gradshield.run.proof import read_proof
-from gradshield.run.threshold import divide, read_decision, read_scores
-from gradshield.scoring.table import FIHS_MEANING
+from gradshield.run.threshold import divide, read_decision, read_score_table
+from gradshield.scoring.table import FIHS_MEANING, ScoreColumns
 
 HIGHEST_ROWS = 10
 SHOWN_OVERRULED = 20
@@ -26,26 +29,36 @@ NOTHING_KEPT = (
 )
 
 
-def highest_rows(lines: list[dict[str, Any]], count: int = HIGHEST_ROWS) -> list[dict[str, Any]]:
-    """The scored lines of the table with the highest FIHS, highest first."""
-    scored = [line for line in lines if line["status"] == "scored"]
-    return sorted(scored, key=lambda line: -line["fihs"])[:count]
+def highest_rows(table: ScoreColumns, count: int = HIGHEST_ROWS) -> list[dict[str, Any]]:
+    """What is short of the scored rows with the highest FIHS, highest first."""
+    scored = np.flatnonzero(table.scored)
+    highest = scored[np.argsort(-table.fihs[scored], kind="stable")[:count]]
+    return [
+        {
+            "row": int(table.row[place]),
+            "id": table.id[int(place)].as_py(),
+            "fihs": float(table.fihs[place]),
+            "loss": float(table.loss[place]),
+            "response_tokens": int(table.response_tokens[place]),
+        }
+        for place in highest
+    ]
 
 
 def write_summary(config: RunConfig, folder: RunFolder) -> None:
     """Write `report.md`: what was decided and why, the highest rows, what made the run."""
     decision = read_decision(folder)
-    lines = read_scores(folder)
+    table = read_score_table(folder)
     provenance = read_json(folder.provenance, "identity", "versions")
     parts = [
         "# GradShield run",
-        _verdict(config, decision, len(lines)),
+        _verdict(config, decision, len(table)),
         _training_file(config, decision, _output_form(config, provenance)),
         _preference(folder),
         f"## Why this threshold\n\n{decision['reason']}",
         _proof(folder),
-        _overruled(folder, decision, lines),
-        "## Highest rows\n\n" + _table(lines, outcome_texts(lines, decision)),
+        _overruled(folder, decision, table),
+        "## Highest rows\n\n" + _table(table, outcome_texts(table, decision)),
         _rejected(folder),
         _loss(provenance),
         "## What made this run\n\n" + _made_by(provenance) + _engine(folder),
@@ -86,11 +99,13 @@ def review_text(decision: dict[str, Any], shown: Callable[[str], str] = one_line
     )
 
 
-def outcome_texts(lines: list[dict[str, Any]], decision: dict[str, Any]) -> dict[int, str]:
+def outcome_texts(table: ScoreColumns, decision: dict[str, Any]) -> npt.NDArray[np.object_]:
     """What became of each row, in a word, and whether a reviewer said so against the score."""
     review = decision.get("overrides") or {"overruled": []}
-    overruled = {entry["row"]: f"{entry['to']} (overruled)" for entry in review["overruled"]}
-    return {**divide(lines, decision["threshold"]).outcomes, **overruled}
+    texts = divide(table, decision["threshold"]).outcomes
+    for entry in review["overruled"]:
+        texts[entry["row"]] = f"{entry['to']} (overruled)"
+    return texts
 
 
 def keeps_nothing(config: RunConfig, decision: dict[str, Any]) -> bool:
@@ -158,13 +173,13 @@ def _proof(folder: RunFolder) -> str:
     return "## Measured after finetuning\n\n" + "\n".join([head, *body]) + f"\n\n{trace}"
 
 
-def _overruled(folder: RunFolder, decision: dict[str, Any], lines: list[dict[str, Any]]) -> str:
+def _overruled(folder: RunFolder, decision: dict[str, Any], scored: ScoreColumns) -> str:
     text = review_text(decision, plain)
     if not text:
         return ""
     overruled = decision["overrides"]["overruled"][:SHOWN_OVERRULED]
     recorded = in_effect(read_overrides(folder))
-    scores = {line["row"]: line["fihs"] for line in lines}
+    scores = scored.scores()
     head = "| row | FIHS | by the score | now | reviewer | reason |\n|---:|---:|---|---|---|---|"
     body = [
         f"| {entry['row']} | {score_text(scores[entry['row']])} | {entry['from']} | {entry['to']} "
@@ -181,13 +196,13 @@ def score_text(fihs: float | None) -> str:
     return "none" if fihs is None else f"{fihs:+.4f}"
 
 
-def _table(lines: list[dict[str, Any]], outcomes: Mapping[int, str]) -> str:
+def _table(table: ScoreColumns, outcomes: npt.NDArray[np.object_]) -> str:
     head = "| row | id | FIHS | loss | response tokens | outcome |\n|---:|---|---:|---:|---:|---|"
     body = [
         f"| {line['row']} | {plain(line['id'] or '')} | {line['fihs']:+.4f} | {line['loss']:.2f} "
         f"| {line['response_tokens']} "
         f"| {outcomes[line['row']]} |"
-        for line in highest_rows(lines)
+        for line in highest_rows(table)
     ]
     return "\n".join([head, *body])
 

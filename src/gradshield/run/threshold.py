@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from types import MappingProxyType
 from typing import Any, Literal
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 
@@ -17,11 +19,12 @@ from gradshield.config import ThresholdSettings
 from gradshield.errors import UserError, first_line
 from gradshield.run.folder import RunFolder, damaged, read_json, write_json
 from gradshield.run.overrides import Override, in_effect, read_overrides
-from gradshield.scoring.table import SCHEMA, ScoreTable, read_table, score_table
+from gradshield.scoring.table import SCHEMA, ScoreColumns, ScoreTable, read_table, score_table
 from gradshield.threshold import Decision, decide
 
 DECISION_KEYS = ("threshold",)
 Outcome = Literal["kept", "removed", "rejected"]
+OUTCOMES: tuple[Outcome, ...] = ("kept", "removed", "rejected")
 
 
 @dataclass(frozen=True)
@@ -32,19 +35,19 @@ class RowDecision:
     removed: tuple[int, ...]
     rejected: tuple[int, ...]
 
-    @property
-    def outcomes(self) -> dict[int, Outcome]:
-        """What becomes of each row."""
-        parts: dict[Outcome, tuple[int, ...]] = {
-            "kept": self.kept,
-            "removed": self.removed,
-            "rejected": self.rejected,
-        }
-        return {row: outcome for outcome, rows in parts.items() for row in rows}
+    @cached_property
+    def outcomes(self) -> npt.NDArray[np.object_]:
+        """What becomes of each row, an `Outcome`, [rows]."""
+        rows = {outcome: np.array(getattr(self, outcome), dtype=np.int64) for outcome in OUTCOMES}
+        count = max((int(own.max()) + 1 for own in rows.values() if len(own)), default=0)
+        outcomes = np.full(count, None, dtype=object)
+        for outcome, own in rows.items():
+            outcomes[own] = outcome
+        return outcomes
 
 
 def divide(
-    lines: Sequence[dict[str, Any]],
+    table: ScoreColumns,
     threshold: float,
     overrides: Mapping[int, Override] = MappingProxyType({}),
 ) -> RowDecision:
@@ -52,21 +55,15 @@ def divide(
 
     A row that an override names is where the reviewer put it, rejected ones too.
     """
-    rows: dict[Outcome, list[int]] = {"kept": [], "removed": [], "rejected": []}
-    for line in lines:
-        override = overrides.get(line["row"])
-        outcome = _of_score(line, threshold) if override is None else _RULED[override.action]
-        rows[outcome].append(line["row"])
-    return RowDecision(*(tuple(rows[outcome]) for outcome in ("kept", "removed", "rejected")))
+    found = np.where(table.fihs >= threshold, *map(OUTCOMES.index, ("removed", "kept")))
+    found[~table.scored] = OUTCOMES.index("rejected")
+    for action, outcome in _RULED.items():
+        named = [row for row, override in overrides.items() if override.action == action]
+        found[np.isin(table.row, np.array(named, dtype=np.int64))] = OUTCOMES.index(outcome)
+    return RowDecision(*(tuple(table.row[found == code].tolist()) for code in range(len(OUTCOMES))))
 
 
 _RULED: Mapping[str, Outcome] = {"keep": "kept", "remove": "removed"}
-
-
-def _of_score(line: Mapping[str, Any], threshold: float) -> Outcome:
-    if line["status"] == "rejected":
-        return "rejected"
-    return "removed" if line["fihs"] >= threshold else "kept"
 
 
 def threshold(folder: RunFolder, settings: ThresholdSettings) -> Decision:
@@ -77,11 +74,10 @@ def threshold(folder: RunFolder, settings: ThresholdSettings) -> Decision:
     Raises:
         UserError: Nothing was scored yet, or the rule cannot be used.
     """
-    lines = read_scores(folder)
-    scores = np.array([line["fihs"] for line in lines if line["status"] == "scored"])
+    table = read_score_table(folder)
     try:
         decision = decide(
-            scores,
+            table.fihs[table.scored],
             read_reference(folder),
             rule=settings.rule,
             level=settings.level,
@@ -89,13 +85,13 @@ def threshold(folder: RunFolder, settings: ThresholdSettings) -> Decision:
         )
     except ValueError as fault:
         raise UserError(str(fault)) from fault
-    write_decision(folder, lines, decision, settings)
+    write_decision(folder, table, decision, settings)
     return decision
 
 
 def write_decision(
     folder: RunFolder,
-    lines: Sequence[dict[str, Any]],
+    table: ScoreColumns,
     decision: Decision,
     settings: ThresholdSettings,
 ) -> None:
@@ -108,14 +104,14 @@ def write_decision(
             "reason": decision.reason,
             "level": settings.level,
             "seed": settings.seed,
-            **counted(lines, decision.threshold, in_effect(read_overrides(folder))),
+            **counted(table, decision.threshold, in_effect(read_overrides(folder))),
             "diagnostics": decision.diagnostics,
         },
     )
 
 
 def counted(
-    lines: Sequence[dict[str, Any]], threshold: float, overrides: Mapping[int, Override]
+    table: ScoreColumns, threshold: float, overrides: Mapping[int, Override]
 ) -> dict[str, Any]:
     """How many rows are kept, removed and rejected, and which of them against the score.
 
@@ -124,8 +120,8 @@ def counted(
         agree with the score, and the rows that were overruled, each with what the score alone
         would make of it and what became of it.
     """
-    rows = divide(lines, threshold, overrides)
-    alone, final = divide(lines, threshold).outcomes, rows.outcomes
+    rows = divide(table, threshold, overrides)
+    alone, final = divide(table, threshold).outcomes, rows.outcomes
     overruled = [
         {"row": row, "from": alone[row], "to": final[row], "reviewer": override.reviewer}
         for row, override in overrides.items()
@@ -150,7 +146,7 @@ def count_again(folder: RunFolder) -> None:
         UserError: There is no decision yet, or no scores.
     """
     limit = read_decision(folder)["threshold"]
-    counts = counted(read_scores(folder), limit, in_effect(read_overrides(folder)))
+    counts = counted(read_score_table(folder), limit, in_effect(read_overrides(folder)))
     content = read_json(folder.decision)
     write_json(folder.decision, {**content, **counts})
 

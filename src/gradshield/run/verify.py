@@ -5,13 +5,14 @@ Every check is a function that returns what it found, or raises what is wrong.
 
 from __future__ import annotations
 
-import math
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from gradshield.config import RunConfig
 from gradshield.data import DataSource
@@ -23,7 +24,8 @@ from gradshield.run.folder import RunFolder, read_json
 from gradshield.run.outputs import read_outputs, trail_record
 from gradshield.run.overrides import check_trail, in_effect, read_overrides
 from gradshield.run.source import check_unchanged, reopen_input
-from gradshield.run.threshold import counted, divide, read_decision, read_scores
+from gradshield.run.threshold import counted, divide, read_decision, read_score_table
+from gradshield.scoring.table import ScoreTable
 
 
 @dataclass(frozen=True)
@@ -60,8 +62,8 @@ def verify_files(config: RunConfig, folder: RunFolder) -> list[Check]:
         return reopen_input(config, folder)
 
     @cache
-    def lines() -> list[dict[str, Any]]:
-        return read_scores(folder)
+    def table() -> ScoreTable:
+        return read_score_table(folder)
 
     @cache
     def fingerprints() -> list[str]:
@@ -69,12 +71,12 @@ def verify_files(config: RunConfig, folder: RunFolder) -> list[Check]:
 
     checks: dict[str, Callable[[], str]] = {
         "input": lambda: _input(folder, source()),
-        "scores": lambda: _scores(folder, source(), lines()),
-        "rejections": lambda: _rejections(folder, lines()),
+        "scores": lambda: _scores(folder, source(), table()),
+        "rejections": lambda: _rejections(folder, table()),
         "overrides": lambda: _overrides(folder, fingerprints()),
-        "decision": lambda: _decision(folder, lines()),
+        "decision": lambda: _decision(folder, table()),
         "outputs": lambda: _outputs(folder),
-        "rows": lambda: _rows(config, folder, source(), lines(), fingerprints()),
+        "rows": lambda: _rows(config, folder, source(), table(), fingerprints()),
     }
     return [checked(name, check) for name, check in checks.items()]
 
@@ -85,29 +87,29 @@ def _input(folder: RunFolder, source: DataSource) -> str:
     return f"{source.location} is what was scored (SHA-256 {sha256[:12]}…)."
 
 
-def _scores(folder: RunFolder, source: DataSource, lines: Sequence[dict[str, Any]]) -> str:
+def _scores(folder: RunFolder, source: DataSource, table: ScoreTable) -> str:
     expected = source.facts.rows
-    if [line["row"] for line in lines] != list(range(expected)):
+    if not np.array_equal(table.row, np.arange(expected)):
         raise UserError(
             f"The score table does not have each of the {expected} rows of the input once: score "
             "again with --force."
         )
-    for line in lines:
-        is_scored = line["status"] == "scored"
-        if is_scored != (line["fihs"] is not None and math.isfinite(line["fihs"])):
-            raise UserError(f"The score table has no finite score for row {line['row']}.")
-        if line["status"] not in ("scored", "rejected") or not (is_scored or line["reason"]):
-            raise UserError(f"The score table does not say why row {line['row']} has no score.")
+    wrong = np.flatnonzero(table.scored != np.isfinite(table.fihs))
+    if len(wrong):
+        raise UserError(f"The score table has no finite score for row {wrong[0]}.")
+    unsaid = [row for row, reason in table.reasons.items() if not reason]
+    if unsaid:
+        raise UserError(f"The score table does not say why row {unsaid[0]} has no score.")
     sha256 = sha256_of(folder.scores)
     if sha256 != read_outputs(folder)["scores_sha256"]:
         raise UserError("The score table is not the one that the data files were written from.")
     return f"each of the {expected} rows once, unchanged since the files were written."
 
 
-def _rejections(folder: RunFolder, lines: Sequence[dict[str, Any]]) -> str:
+def _rejections(folder: RunFolder, table: ScoreTable) -> str:
     told = [(entry["row"], entry["reason"]) for entry in read_json(folder.rejections)]
-    rejected = [line for line in lines if line["status"] == "rejected"]
-    if told != [(line["row"], line["reason"].partition(": ")[0]) for line in rejected]:
+    rejected = [(row, reason.partition(": ")[0]) for row, reason in table.reasons.items()]
+    if told != rejected:
         raise UserError("rejections.json does not name the rows that the score table rejects.")
     return f"the {len(rejected)} rejected rows have a reason each."
 
@@ -132,10 +134,10 @@ def _overrides(folder: RunFolder, fingerprints: Sequence[str]) -> str:
     return f"{len(recorded)} lines, all for the rows as they are; {len(now)} in effect."
 
 
-def _decision(folder: RunFolder, lines: Sequence[dict[str, Any]]) -> str:
+def _decision(folder: RunFolder, table: ScoreTable) -> str:
     decision = read_decision(folder)
     limit = decision["threshold"]
-    counts = counted(lines, limit, in_effect(read_overrides(folder)))
+    counts = counted(table, limit, in_effect(read_overrides(folder)))
     wrong = [name for name, value in counts.items() if decision[name] != value]
     if wrong:
         raise UserError(
@@ -164,12 +166,12 @@ def _rows(
     config: RunConfig,
     folder: RunFolder,
     source: DataSource,
-    lines: Sequence[dict[str, Any]],
+    table: ScoreTable,
     fingerprints: Sequence[str],
 ) -> str:
     """Compare what each file holds with what it should hold, row by row."""
     overrides = in_effect(read_overrides(folder))
-    rows = divide(lines, read_decision(folder)["threshold"], overrides)
+    rows = divide(table, read_decision(folder)["threshold"], overrides)
     if sorted((*rows.kept, *rows.removed, *rows.rejected)) != list(range(len(fingerprints))):
         raise UserError("Not every row of the input is kept, removed or rejected once.")
     for name, positions in file_rows(rows, config.on_reject).items():
@@ -180,9 +182,8 @@ def _rows(
             continue
         if not written:
             raise UserError(f"There is no {name} file: run `gradshield apply` again.")
-        held = source.read_subset(written[0])
-        expected = [fingerprints[position] for position in positions]
-        _compare(expected, [row_fingerprint(row) for row in held], written[0])
+        held = [row_fingerprint(row) for row in source.subset_rows(written[0])]
+        _compare([fingerprints[position] for position in positions], held, written[0])
     return f"each of the {len(fingerprints)} rows is once where decision and overrides put it."
 
 

@@ -3,25 +3,27 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from gradshield.config import RunConfig
-from gradshield.data import LoadedData
+from gradshield.data import TokenizedExample
 from gradshield.errors import UserError
 from gradshield.models.load import LoadedModel, load_model
+from gradshield.models.usable import embedded_tokens, unreadable
 from gradshield.probes.direction import load_direction
 from gradshield.progress import Progress
 from gradshield.run.check import BATCH_TOLERANCE
 from gradshield.run.folder import RunFolder, read_json
 from gradshield.run.provenance import model_identity
-from gradshield.run.score import read_data
+from gradshield.run.reading import read_rows
 from gradshield.run.source import reopen_input
-from gradshield.run.threshold import read_scores
+from gradshield.run.threshold import read_score_table
 from gradshield.run.verify import Check, checked
 from gradshield.scoring.engines import ENGINES
 from gradshield.scoring.score import prepare_engine, score_examples
-from gradshield.scoring.table import NON_FINITE
+from gradshield.scoring.table import NON_FINITE, ScoreColumns
 
 MODEL_FACTS = ("weights_sha256", "tokenizer_sha256", "dtype", "attention")
 """What of a run's identity the numbers depend on; other versions of packages may round otherwise,
@@ -49,13 +51,17 @@ def verify_scores(
     identity = folder.read_identity()
     dtype = identity.get("dtype", config.model.dtype)
     loaded = load_model(**{**config.model.model_dump(), "dtype": dtype}, say=progress.say)
-    data = read_data(config, loaded, progress, reopen_input(config, folder))
-    lines = read_scores(folder)
+    table = read_score_table(folder)
+    scored = table.row[table.scored].tolist(), table.fihs[table.scored].tolist()
+    recorded = dict(zip(*scored, strict=True))
+    chosen = set(random.Random(seed).sample(sorted(recorded), min(sample, len(recorded))))
+    read = _read(config, folder, loaded, progress, chosen)
     return [
         checked("model", lambda: _model(identity, loaded)),
-        checked("unscorable", lambda: _unscorable(lines, data)),
+        checked("unscorable", lambda: _unscorable(table, read.unscorable)),
         checked(
-            "sample", lambda: _sample(config, folder, loaded, data, lines, progress, sample, seed)
+            "sample",
+            lambda: _sample(config, folder, loaded, read.chosen, recorded, progress, seed),
         ),
     ]
 
@@ -70,13 +76,38 @@ def _model(identity: dict[str, Any], loaded: LoadedModel) -> str:
     return f"{loaded.name} has the weights and the tokenizer that scored{by}."
 
 
-def _unscorable(lines: Sequence[dict[str, Any]], data: LoadedData) -> str:
-    told = {
-        line["row"]
-        for line in lines
-        if line["status"] == "rejected" and line["reason"] != NON_FINITE
-    }
-    if different := sorted(told ^ set(data.rejections)):
+@dataclass(frozen=True)
+class _RowsRead:
+    """Which rows cannot be scored, and what is scored of chosen ones, by row."""
+
+    unscorable: set[int]
+    chosen: dict[int, TokenizedExample | None]
+
+
+def _read(
+    config: RunConfig,
+    folder: RunFolder,
+    loaded: LoadedModel,
+    progress: Progress,
+    chosen: Collection[int],
+) -> _RowsRead:
+    survey = read_rows(config, loaded.tokenizer, progress, reopen_input(config, folder))
+    known = embedded_tokens(loaded.model)
+    unscorable: set[int] = set()
+    found: dict[int, TokenizedExample | None] = dict.fromkeys(sorted(chosen))
+    for rows in survey.parts():
+        read = survey.read(rows, loaded.tokenizer)
+        foreign = unreadable(read.scorable, known)
+        unscorable |= {*read.rejections, *foreign}
+        for row in read.scorable:
+            if isinstance(row, TokenizedExample) and row.row in found and row.row not in foreign:
+                found[row.row] = row
+    return _RowsRead(unscorable, found)
+
+
+def _unscorable(table: ScoreColumns, found: Collection[int]) -> str:
+    told = {row for row, reason in table.reasons.items() if reason != NON_FINITE}
+    if different := sorted(told ^ set(found)):
         raise UserError(
             f"Of row {different[0]} and {len(different) - 1} others the score table and the data "
             "say otherwise whether they can be scored."
@@ -88,20 +119,17 @@ def _sample(
     config: RunConfig,
     folder: RunFolder,
     loaded: LoadedModel,
-    data: LoadedData,
-    lines: Sequence[dict[str, Any]],
+    chosen: Mapping[int, TokenizedExample | None],
+    recorded: Mapping[int, float],
     progress: Progress,
-    count: int,
     seed: int,
 ) -> str:
-    recorded = {line["row"]: line["fihs"] for line in lines if line["status"] == "scored"}
-    chosen = set(random.Random(seed).sample(sorted(recorded), min(count, len(recorded))))
     if not chosen:
         return "no row has a score."
     name = _engine_name(config, folder)
     settings = config.scoring.model_copy(update={"engine": name, "compile": False})
     engine = prepare_engine(loaded, load_direction(folder.direction), settings, progress)
-    examples = [example for example in data.examples if example.row in chosen]
+    examples = [example for example in chosen.values() if example is not None]
     with progress.track("Scoring a sample", len(examples), "rows") as advance:
         scores = score_examples(
             loaded, examples, engine, batch_tokens=settings.batch_tokens, progress=advance
@@ -109,7 +137,7 @@ def _sample(
     largest = max(map(abs, recorded.values())) or 1.0
     differences = {row: abs(scores[row].fihs - recorded[row]) / largest for row in scores}
     # Written so that a NaN is no agreement.
-    off = [row for row in sorted(chosen) if not differences.get(row, 1.0) <= BATCH_TOLERANCE]
+    off = [row for row in chosen if not differences.get(row, 1.0) <= BATCH_TOLERANCE]
     if off:
         row = off[0]
         now = "none" if row not in scores else f"{scores[row].fihs:+.6f}"

@@ -13,13 +13,20 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import pyarrow.parquet as pq
+import pyarrow.compute as pc
 import torch
 
 from gradshield.data.conversation import Rejection
 from gradshield.data.survey import RowsRead, Scorable
+from gradshield.data.tokenization import TokenizedExample
 from gradshield.errors import UserError
-from gradshield.scoring.table import SCHEMA, read_footer, reason_text, rejected_line, write_part
+from gradshield.scoring.table import (
+    read_footer,
+    reason_text,
+    rejected_line,
+    stored_lines,
+    write_part,
+)
 
 ROWS_PER_PART = 128
 """Rows of one part of a small run; an interrupted run repeats at most this many."""
@@ -69,6 +76,8 @@ class StoredPart:
         total: Rows of the whole input.
         run: Fingerprint of what decides the scores of its run.
         places: Of its rejected rows, where they stand in the input, see `RowsRead`.
+        left_out: Of each row that has something that is not scored, what; see
+            `TokenizedExample`.
     """
 
     path: Path
@@ -76,6 +85,7 @@ class StoredPart:
     total: int
     run: str
     places: dict[int, dict[str, Any]]
+    left_out: list[list[str]]
 
 
 def cut_into_parts(total: int, folder: Path, run: str) -> list[Part]:
@@ -103,12 +113,15 @@ def score_part(part: Part, read: RowsRead, score: ScoreLines, advance: Advance) 
     reasons = {row: reason_text(rejection) for row, rejection in read.rejections.items()}
     lines += [rejected_line(row, read.ids[row], reason) for row, reason in reasons.items()]
     rejected = [line["row"] for line in lines if line["status"] == "rejected"]
+    examples = (row for row in read.scorable if isinstance(row, TokenizedExample))
+    left_out = [row.left_out for row in examples if row.left_out]
     about = {
         "first": part.rows.start,
         "rows": len(part.rows),
         "of": part.total,
         "run": part.run,
         "places": {str(row): read.places[row] for row in sorted(rejected)},
+        **({"left_out": left_out} if left_out else {}),
     }
     write_part(lines, part.path, about=about)
     advance(len(reasons))
@@ -195,27 +208,39 @@ def read_part(path: Path) -> StoredPart | None:
         return None
     rows = range(about["first"], about["first"] + about["rows"])
     places = {int(row): place for row, place in about["places"].items()}
-    return StoredPart(path, rows, about["of"], about["run"], places)
+    return StoredPart(path, rows, about["of"], about["run"], places, about.get("left_out", []))
 
 
-def rejected_rows(folder: Path) -> list[dict[str, Any]]:
-    """Why each rejected row of a score table is one.
+@dataclass(frozen=True)
+class Account:
+    """What is to be told of the rows of a score table.
 
-    Returns:
-        By the order of the rows, `row`, its place (see `RowsRead`), `reason` and `detail`.
+    Attributes:
+        rejected: By the order of the rows, of each rejected one `row`, its place (see `RowsRead`),
+            `reason` and `detail`.
+        truncated: Number of rows of which tokens were cut away.
+        left_out: See `StoredPart`, of all parts.
     """
+
+    rejected: list[dict[str, Any]]
+    truncated: int
+    left_out: list[list[str]]
+
+
+def account_of(folder: Path) -> Account:
+    """What is to be told of the rows of a score table."""
+    files = sorted(folder.glob("*.parquet"))
+    stored = [part for part in map(read_part, files) if part is not None]
+    places = {row: place for part in stored for row, place in part.places.items()}
+    lines = stored_lines(files)
+    found = lines.to_table(columns=["row", "reason"], filter=pc.field("status") == "rejected")
     rejected = []
-    for path in sorted(folder.glob("*.parquet")):
-        stored = read_part(path)
-        places = {} if stored is None else stored.places
-        table = pq.read_table(
-            path,
-            columns=["row", "reason"],
-            filters=[("status", "=", "rejected")],
-            schema=SCHEMA,
-        )
-        for line in table.to_pylist():
-            reason, _, detail = line["reason"].partition(": ")
-            place = places.get(line["row"], {"line": None})
-            rejected.append({"row": line["row"], **place, "reason": reason, "detail": detail})
-    return sorted(rejected, key=lambda entry: entry["row"])
+    for line in found.sort_by("row").to_pylist():
+        reason, _, detail = line["reason"].partition(": ")
+        place = places.get(line["row"], {"line": None})
+        rejected.append({"row": line["row"], **place, "reason": reason, "detail": detail})
+    return Account(
+        rejected,
+        lines.count_rows(filter=pc.field("truncated")),
+        [entries for part in stored for entries in part.left_out],
+    )

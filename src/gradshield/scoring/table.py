@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -59,6 +59,9 @@ FOOTER_KEY = b"gradshield"
 
 MOST_REASON = 1000
 """Characters of a row's reason: a field name of the data's can be megabytes long."""
+
+FILES_AHEAD = 4
+"""Files of a table that are read before their lines are asked for."""
 
 NON_FINITE = (
     "non_finite_score: the loss or the score overflowed; use --dtype float32 for this model"
@@ -145,13 +148,10 @@ def read_footer(path: Path) -> dict[str, Any] | None:
 
 
 @dataclass(frozen=True)
-class ScoreTable:
-    """A score table: what is short by columns, in memory; whole lines from the files, in turn.
-
-    Every column is in the order of the input, [rows].
+class ScoreColumns:
+    """What is short of each line of a score table, by columns in the order of the rows, [rows].
 
     Attributes:
-        files: The parts that the lines are in, in the order of their rows.
         row: Position in the input.
         id: The row's own id as text, null if it has none.
         scored: Whether it has a score; if not it was rejected.
@@ -163,7 +163,6 @@ class ScoreTable:
         holds_pairs: Whether some row is a preference.
     """
 
-    files: tuple[Path, ...]
     row: npt.NDArray[np.int64]
     id: pa.ChunkedArray
     scored: npt.NDArray[np.bool_]
@@ -174,8 +173,29 @@ class ScoreTable:
     reasons: Mapping[int, str]
     holds_pairs: bool
 
+    @classmethod
+    def of(cls, table: pa.Table) -> ScoreColumns:
+        """Those of a table with the columns of `SCHEMA`."""
+        return ScoreColumns(**_columns(table))
+
     def __len__(self) -> int:
         return len(self.row)
+
+    def scores(self) -> list[float | None]:
+        """FIHS of each row, None where it was rejected: for files and for people."""
+        pairs = zip(self.fihs.tolist(), self.scored.tolist(), strict=True)
+        return [fihs if scored else None for fihs, scored in pairs]
+
+
+@dataclass(frozen=True)
+class ScoreTable(ScoreColumns):
+    """The score table of a run: its columns in memory, and whole lines from its files, in turn.
+
+    Attributes:
+        files: The parts that the lines are in, in the order of their rows.
+    """
+
+    files: tuple[Path, ...]
 
     def lines(self, columns: Sequence[str] | None = None) -> Iterator[dict[str, Any]]:
         """Whole lines in the order of the rows, read from one file after the other.
@@ -183,19 +203,52 @@ class ScoreTable:
         Args:
             columns: Which of `SCHEMA`; all if None.
         """
-        for path in self.files:
-            yield from pq.read_table(path, schema=SCHEMA, columns=columns).to_pylist()
+        for batch in self.batches(columns):
+            yield from batch.to_pylist()
+
+    def batches(
+        self, columns: Sequence[str] | None = None, rows: npt.NDArray[np.int64] | None = None
+    ) -> Iterator[pa.RecordBatch]:
+        """Lines as Arrow holds them, in the order of the rows, some at a time.
+
+        Args:
+            columns: Which of `SCHEMA`; all if None.
+            rows: Which rows; all if None.
+        """
+        wanted = None if rows is None else pc.field("row").isin(pa.array(rows))
+        yield from stored_lines(self.files).to_batches(
+            columns=None if columns is None else list(columns),
+            filter=wanted,
+            fragment_readahead=FILES_AHEAD,
+            cache_metadata=False,  # the footers of thousands of files
+        )
 
     def lines_of(self, rows: Collection[int]) -> dict[int, dict[str, Any]]:
         """Whole lines of a few rows, by row; only the files that hold them are read."""
         wanted = pa.array(sorted(rows), type=pa.int64())
-        found = pa_dataset.dataset(self.files, schema=SCHEMA, format="parquet").to_table(
-            filter=pc.field("row").isin(wanted)
+        found = stored_lines(self.files).to_table(
+            filter=pc.field("row").isin(wanted), cache_metadata=False
         )
         return {line["row"]: line for line in found.to_pylist()}
 
 
-_IN_MEMORY = ("row", "id", "fihs", "loss", "response_tokens", "truncated", "status", "reason")
+_IN_MEMORY = [
+    "row",
+    "id",
+    "fihs",
+    "loss",
+    "response_tokens",
+    "truncated",
+    "status",
+    "reason",
+    "chosen_tokens",
+]
+
+
+def columns_of(lines: Iterable[Mapping[str, Any]]) -> ScoreColumns:
+    """The columns of lines that are in memory, in their order."""
+    schema = pa.schema([SCHEMA.field(name) for name in _IN_MEMORY])
+    return ScoreColumns.of(pa.Table.from_pylist(list(lines), schema=schema))
 
 
 def score_table(folder: Path) -> ScoreTable:
@@ -204,31 +257,38 @@ def score_table(folder: Path) -> ScoreTable:
     Raises:
         ArrowException, OSError, ValueError: A part is damaged.
     """
-    stored = {
-        path: pq.read_table(path, schema=SCHEMA, columns=[*_IN_MEMORY, "chosen_tokens"])
-        for path in folder.glob("*.parquet")
-    }
-    files = sorted(stored, key=lambda path: (_first_row(stored[path]), path.name))
-    table = pa.concat_tables([stored[path] for path in files] or [SCHEMA.empty_table()])
-    table = table.combine_chunks()
+    files = sorted(folder.glob("*.parquet"))
+    table = stored_lines(files).to_table(columns=_IN_MEMORY, cache_metadata=False)
+    if not np.all(np.diff(_numbers(table["row"], -1)) > 0):  # their names tell another order
+        files.sort(key=_first_row)
+        table = stored_lines(files).to_table(columns=_IN_MEMORY, cache_metadata=False)
+    return ScoreTable(files=tuple(files), **_columns(table.combine_chunks()))
+
+
+def stored_lines(files: Sequence[Path]) -> Any:
+    """The lines of some parts, one part after the other, as a `pyarrow` data set."""
+    return pa_dataset.dataset(list(files), schema=SCHEMA, format="parquet")
+
+
+def _columns(table: pa.Table) -> dict[str, Any]:
     scored = _numbers(pc.equal(table["status"], "scored"), False)
     rejected = table.filter(pa.array(~scored)).select(["row", "reason"])
-    return ScoreTable(
-        files=tuple(files),
-        row=_numbers(table["row"], -1),
-        id=table["id"],
-        scored=scored,
-        fihs=_numbers(table["fihs"], math.nan),
-        loss=_numbers(table["loss"], math.nan),
-        response_tokens=_numbers(table["response_tokens"], 0),
-        truncated=_numbers(table["truncated"], False),
-        reasons={line["row"]: line["reason"] for line in rejected.to_pylist()},
-        holds_pairs=table["chosen_tokens"].null_count < len(table),
-    )
+    return {
+        "row": _numbers(table["row"], -1),
+        "id": table["id"],
+        "scored": scored,
+        "fihs": _numbers(table["fihs"], math.nan),
+        "loss": _numbers(table["loss"], math.nan),
+        "response_tokens": _numbers(table["response_tokens"], 0),
+        "truncated": _numbers(table["truncated"], False),
+        "reasons": {line["row"]: line["reason"] for line in rejected.to_pylist()},
+        "holds_pairs": table["chosen_tokens"].null_count < len(table),
+    }
 
 
-def _first_row(part: pa.Table) -> int:
-    return -1 if not len(part) else int(part["row"][0].as_py())
+def _first_row(path: Path) -> int:
+    rows = pq.read_table(path, columns=["row"])["row"]
+    return int(rows[0].as_py()) if len(rows) else -1
 
 
 def _numbers(column: Any, absent: float | bool) -> Any:

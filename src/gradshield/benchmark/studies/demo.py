@@ -21,7 +21,7 @@ from gradshield.config import RunConfig
 from gradshield.progress import Progress
 from gradshield.run.folder import RunFolder
 from gradshield.run.score import score
-from gradshield.run.threshold import read_reference, read_scores
+from gradshield.run.threshold import read_reference, read_score_table
 from gradshield.threshold import DEFAULT_RULE, RULES, decide
 
 DATA = Path("examples/mixed_chat.jsonl")
@@ -34,9 +34,9 @@ def run(public_data: Path, progress: Progress) -> StudyResult:
     with tempfile.TemporaryDirectory() as scratch:
         folder = RunFolder(Path(scratch) / "run")
         score(RunConfig(data_path=str(DATA)), folder, progress)
-        scores = {
-            line["row"]: line["fihs"] for line in read_scores(folder) if line["status"] == "scored"
-        }
+        table = read_score_table(folder)
+        scored = table.row[table.scored].tolist(), table.fihs[table.scored].tolist()
+        scores = dict(zip(*scored, strict=True))
         reference = read_reference(folder)
     rows = compare_rules(scores, reference, labels)
     threshold = next(row["threshold"] for row in rows if row.get("rule") == DEFAULT_RULE)

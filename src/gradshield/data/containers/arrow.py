@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -11,6 +11,7 @@ from typing import Any
 import pyarrow as pa
 
 from gradshield.data.errors import DataError
+from gradshield.data.rows import SourceRow
 
 
 @contextmanager
@@ -49,6 +50,32 @@ def table_rows(table: Any) -> list[dict[str, Any]]:
     return rows
 
 
+def rows_of_tables(
+    tables: Iterable[Any], path: Path, kind: str, start: int = 0
+) -> Iterator[SourceRow]:
+    """The rows of neighbouring tables, or record batches, of a file.
+
+    Args:
+        tables: The tables.
+        path: The file, for messages, as is `kind`.
+        kind: What the file is called.
+        start: Position of the first row.
+
+    Raises:
+        DataError: The file is damaged, see `readable`.
+    """
+    remaining = iter(tables)
+    while True:
+        # Only reading is in the block: a fault of whoever takes the rows is not thrown in here.
+        with readable(path, kind):
+            table = next(remaining, None)
+            values = [] if table is None else table_rows(table)
+        if table is None:
+            return
+        yield from (SourceRow(start + index, None, value) for index, value in enumerate(values))
+        start += len(values)
+
+
 def joined_table(tables: Sequence[Any], parts: Sequence[Path]) -> Any:
     """One table of several with the same columns.
 
@@ -59,13 +86,26 @@ def joined_table(tables: Sequence[Any], parts: Sequence[Path]) -> Any:
     Raises:
         DataError: The columns or their types differ.
     """
-    for table, part in zip(tables, parts, strict=True):
-        if not table.schema.equals(tables[0].schema):
+    check_same_columns([table.schema for table in tables], parts)
+    return pa.concat_tables(tables)
+
+
+def check_same_columns(schemas: Sequence[Any], parts: Sequence[Path]) -> None:
+    """Refuse to put rows of several files into one unless they have the same columns.
+
+    Args:
+        schemas: Of the files.
+        parts: The files, for the message.
+
+    Raises:
+        DataError: The columns or their types differ.
+    """
+    for schema, part in zip(schemas, parts, strict=True):
+        if not schema.equals(schemas[0]):
             raise DataError(
                 f"{part.name} has other columns than {parts[0].name}, so that their rows cannot "
                 "stand in one file; leave out --shards, which keeps the files as they are"
             )
-    return pa.concat_tables(tables)
 
 
 def _is_json(kind: Any) -> bool:

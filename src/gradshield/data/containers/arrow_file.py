@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,7 +10,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from gradshield.data.containers.arrow import joined_table, readable, table_rows
+from gradshield.data.containers.arrow import joined_table, readable, rows_of_tables
 from gradshield.data.containers.base import FileFacts, check_positions, replacing
 from gradshield.data.rows import SourceRow
 
@@ -33,17 +33,13 @@ class ArrowFileContainer:
         """See `Container.facts`."""
         return FileFacts(read_arrow(path).num_rows)
 
+    def rows(self, path: Path) -> Iterator[SourceRow]:
+        """See `Container.rows`; the table is in memory."""
+        return rows_of_tables(read_arrow(path).to_batches(max_chunksize=1000), path, KIND)
+
     def read(self, path: Path) -> list[SourceRow]:
         """See `Container.read`."""
-        rows: list[SourceRow] = []
-        table = read_arrow(path)
-        with readable(path, KIND):
-            for batch in table.to_batches(max_chunksize=1000):
-                rows += [
-                    SourceRow(len(rows) + index, None, value)
-                    for index, value in enumerate(table_rows(batch))
-                ]
-        return rows
+        return list(self.rows(path))
 
     def write_subset(self, source: Path, positions: Sequence[int], target: Path) -> None:
         """See `Container.write_subset`."""

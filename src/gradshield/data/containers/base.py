@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 from gradshield.data.errors import DataError
 from gradshield.data.rows import SourceRow
 from gradshield.files import written_whole
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -49,8 +52,17 @@ class Container(Protocol):
             DataError: The file as a whole cannot be read.
         """
 
-    def read(self, path: Path) -> list[SourceRow]:
+    def rows(self, path: Path) -> Iterator[SourceRow]:
         """Every row in file order; a row that cannot be parsed carries its error.
+
+        Where the container allows it, few rows are in memory at a time.
+
+        Raises:
+            DataError: While rows are taken: the file as a whole cannot be read.
+        """
+
+    def read(self, path: Path) -> list[SourceRow]:
+        """All of `rows` at once.
 
         Raises:
             DataError: The file as a whole cannot be read.
@@ -86,6 +98,21 @@ def check_positions(positions: Sequence[int], rows: int, source: Path) -> None:
                 f"{source}: row {position} was asked for, but the file has {rows} rows; if it was "
                 "changed after it was scored, score it again"
             )
+
+
+def picked(records: Callable[[], Iterator[T]], positions: Sequence[int]) -> Iterator[T]:
+    """The records at `positions`, in the given order, with one of them in memory at a time.
+
+    Args:
+        records: Begins a pass over all records; one pass is enough where positions ascend.
+        positions: Of records that are there.
+    """
+    passing, at = records(), 0
+    for position in positions:
+        if position < at:
+            passing, at = records(), 0
+        yield next(islice(passing, position - at, None))
+        at = position + 1
 
 
 @contextmanager

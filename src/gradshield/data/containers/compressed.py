@@ -71,10 +71,14 @@ class CompressedContainer:
         with self._decompressed(path) as plain:
             return self.inner.facts(plain)
 
+    def rows(self, path: Path) -> Iterator[SourceRow]:
+        """See `Container.rows`."""
+        with self._decompressed(path) as plain:
+            yield from self.inner.rows(plain)
+
     def read(self, path: Path) -> list[SourceRow]:
         """See `Container.read`."""
-        with self._decompressed(path) as plain:
-            return self.inner.read(plain)
+        return list(self.rows(path))
 
     def write_subset(self, source: Path, positions: Sequence[int], target: Path) -> None:
         """See `Container.write_subset`."""

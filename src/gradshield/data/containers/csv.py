@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import codecs
 import csv
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
+from typing import TextIO
 
-from gradshield.data.containers.base import FileFacts, check_positions, replacing
-from gradshield.data.containers.text import read_utf8_bytes
+from gradshield.data.containers.base import FileFacts, check_positions, picked, replacing
+from gradshield.data.containers.text import byte_order_mark
 from gradshield.data.errors import DataError
 from gradshield.data.rows import SourceRow
 
@@ -40,23 +41,29 @@ class CsvContainer:
 
     def facts(self, path: Path) -> FileFacts:
         """See `Container.facts`."""
-        table = _read_table(path, self.delimiter)
-        notes = [f"{path.name} starts with a UTF-8 byte order mark; it is ignored"]
-        return FileFacts(len(table.records), table.blank_lines, tuple(notes if table.mark else ()))
+        _header(path, self.delimiter)
+        filled = [bool(record.fields) for record in _records(path, self.delimiter)]
+        notes = (f"{path.name} starts with a UTF-8 byte order mark; it is ignored",)
+        return FileFacts(
+            rows=sum(filled) - 1,
+            blank_lines=len(filled) - sum(filled),
+            notes=notes if byte_order_mark(path) else (),
+        )
 
-    def read(self, path: Path) -> list[SourceRow]:
-        """See `Container.read`."""
-        table = _read_table(path, self.delimiter)
-        columns = table.header.fields
-        rows = []
-        for position, record in enumerate(table.records):
+    def rows(self, path: Path) -> Iterator[SourceRow]:
+        """See `Container.rows`."""
+        columns = _header(path, self.delimiter).fields
+        reason = f"invalid_{self.name}"
+        for position, record in enumerate(_rows(path, self.delimiter)):
             fault = _fault(record, columns)
             value = None if fault else dict(zip(columns, record.fields, strict=True))
             error = f"{path.name}:{fault}" if fault else None
             content = record.content.rstrip(b"\r\n")
-            reason = f"invalid_{self.name}"
-            rows.append(SourceRow(position, record.line, value, error, reason, content=content))
-        return rows
+            yield SourceRow(position, record.line, value, error, reason, content=content)
+
+    def read(self, path: Path) -> list[SourceRow]:
+        """See `Container.read`."""
+        return list(self.rows(path))
 
     def write_subset(self, source: Path, positions: Sequence[int], target: Path) -> None:
         """See `Container.write_subset`.
@@ -65,26 +72,24 @@ class CsvContainer:
             DataError: Also when a record of which a quote is never closed would not come last:
                 it would take in the records after it.
         """
-        table = _read_table(source, self.delimiter)
-        check_positions(positions, len(table.records), source)
-        chosen = [table.records[position] for position in positions]
-        _check_closed(chosen[:-1], source)
+        header = _header(source, self.delimiter)
+        check_positions(positions, sum(1 for _ in _rows(source, self.delimiter)), source)
         with replacing(source, target) as temporary:
-            temporary.write_bytes(_content(table, chosen))
+            chosen = picked(lambda: _rows(source, self.delimiter), positions)
+            _write(source, header, chosen, temporary)
 
     def join(self, parts: Sequence[Path], target: Path) -> None:
         """See `Container.join`: under the header of the first."""
-        tables = [_read_table(part, self.delimiter) for part in parts]
-        for table, part in zip(tables, parts, strict=True):
-            if table.header.fields != tables[0].header.fields:
+        header = _header(parts[0], self.delimiter)
+        for part in parts:
+            if _header(part, self.delimiter).fields != header.fields:
                 raise DataError(
                     f"{part.name} has another header than {parts[0].name}, so that their rows "
                     "cannot stand in one file; leave out --shards, which keeps the files"
                 )
-        records = [record for table in tables for record in table.records]
-        _check_closed(records[:-1], parts[0])
         with replacing(parts[0], target) as temporary:
-            temporary.write_bytes(_content(tables[0], records))
+            records = (record for part in parts for record in _rows(part, self.delimiter))
+            _write(parts[0], header, records, temporary)
 
 
 @dataclass(frozen=True)
@@ -101,43 +106,39 @@ class _Record:
     closed: bool
 
 
-@dataclass(frozen=True)
-class _Table:
-    mark: bytes
-    header: _Record
-    records: list[_Record]
-    blank_lines: int
+def _write(source: Path, header: _Record, records: Iterable[_Record], target: Path) -> None:
+    """Write records under a header, each with a line ending but the last."""
+    ending = _line_ending(header.content)
+    before = None
+    with target.open("wb") as file:
+        file.write(byte_order_mark(source) + header.content)
+        for record in records:
+            if before is not None and not before.closed:
+                raise DataError(
+                    f"{source}:{before.line}:1: a quote in this record is never closed, so no "
+                    "record can be written after it; close the quote"
+                )
+            if before is not None and not _line_ending(before.content):
+                file.write(ending)
+            file.write(record.content)
+            before = record
 
 
-def _check_closed(records: Sequence[_Record], source: Path) -> None:
-    for record in records:
-        if not record.closed:
-            raise DataError(
-                f"{source}:{record.line}:1: a quote in this record is never closed, so no "
-                "record can be written after it; close the quote"
-            )
-
-
-def _content(table: _Table, records: Sequence[_Record]) -> bytes:
-    """The records under the table's header, each with a line ending but the last."""
-    pieces = [record.content for record in records]
-    ending = _line_ending(table.header.content)
-    pieces[:-1] = [piece if _line_ending(piece) else piece + ending for piece in pieces[:-1]]
-    return table.mark + table.header.content + b"".join(pieces)
-
-
-def _read_table(path: Path, delimiter: str) -> _Table:
-    content = read_utf8_bytes(path)
-    mark = codecs.BOM_UTF8 if content.startswith(codecs.BOM_UTF8) else b""
-    records = _records(content[len(mark) :], delimiter, path)
-    filled = [record for record in records if record.fields]
-    if not filled:
+def _header(path: Path, delimiter: str) -> _Record:
+    """The first record that is not empty; it names the columns."""
+    header = next((record for record in _records(path, delimiter) if record.fields), None)
+    if header is None:
         raise DataError(f"{path}: there is no header; the first line must name the columns")
-    _check_header(filled[0], delimiter, path)
-    return _Table(mark, filled[0], filled[1:], len(records) - len(filled))
+    _check_header(header, delimiter, path)
+    return header
 
 
-def _records(content: bytes, delimiter: str, path: Path) -> list[_Record]:
+def _rows(path: Path, delimiter: str) -> Iterator[_Record]:
+    """The records after the header that are not empty."""
+    return islice((record for record in _records(path, delimiter) if record.fields), 1, None)
+
+
+def _records(path: Path, delimiter: str) -> Iterator[_Record]:
     """The records of a file, empty lines included as records without fields.
 
     What a record is, only the csv reader knows: the lines that it takes until it gives a record
@@ -146,29 +147,33 @@ def _records(content: bytes, delimiter: str, path: Path) -> list[_Record]:
     taken: list[bytes] = []
     unfinished: list[bytes] = []
 
-    def lines() -> Iterator[str]:
-        # Bytes are split at "\n", "\r\n" and "\r" only, as a file opened with newline="" is.
-        for line in content.splitlines(keepends=True):
-            taken.append(line)
-            # Bad bytes must not stop the reader; before Python 3.11 it refuses NUL too.
-            yield line.decode("utf-8", "surrogateescape").replace("\0", "\N{REPLACEMENT CHARACTER}")
+    def lines(text: TextIO) -> Iterator[str]:
+        for line in text:
+            taken.append(line.encode("utf-8", "surrogateescape"))
+            # Before Python 3.11 the reader refuses NUL.
+            yield line.replace("\0", "\N{REPLACEMENT CHARACTER}")
         # A reader that asks on after the last line, with lines in hand, is inside a quoted field.
         unfinished.extend(taken)
 
-    records: list[_Record] = []
-    line = 1
-    with _field_limit():
-        reader = csv.reader(lines(), delimiter=delimiter)
-        try:
-            for fields in reader:
-                records.append(_Record(line, b"".join(taken), fields, not unfinished))
-                line += len(taken)
-                taken.clear()
-        except csv.Error as error:
-            raise DataError(
-                f"{path}:{line}:1: the record cannot be read: {error}; a quote may be missing"
-            ) from error
-    return records
+    number = 1
+    # Bad bytes must not stop the reader, and lines end at "\n", "\r\n" and "\r".
+    with path.open(encoding="utf-8", errors="surrogateescape", newline="") as text:
+        text.seek(len(byte_order_mark(path)))
+        reader = csv.reader(lines(text), delimiter=delimiter)
+        while (fields := _next_fields(reader, path, number)) is not None:
+            yield _Record(number, b"".join(taken), fields, not unfinished)
+            number += len(taken)
+            taken.clear()
+
+
+def _next_fields(reader: Iterator[list[str]], path: Path, number: int) -> list[str] | None:
+    try:
+        with _field_limit():
+            return next(reader, None)
+    except csv.Error as error:
+        raise DataError(
+            f"{path}:{number}:1: the record cannot be read: {error}; a quote may be missing"
+        ) from error
 
 
 @contextmanager

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from gradshield.bounds import bounded_memory, most_bytes
-from gradshield.data.containers.arrow import readable, table_rows
+from gradshield.data.containers.arrow import rows_of_tables
 from gradshield.data.containers.base import (
     FileFacts,
     check_positions,
@@ -47,17 +47,15 @@ class DatasetsFolderContainer:
         """See `Container.facts`."""
         return FileFacts(len(_load(path, chosen_split(path, self.split))))
 
+    def rows(self, path: Path) -> Iterator[SourceRow]:
+        """See `Container.rows`."""
+        dataset = _load(path, chosen_split(path, self.split)).with_format("arrow")
+        tables = within_bounds(dataset.iter(batch_size=1000), path)
+        return rows_of_tables(tables, path, "saved data set")
+
     def read(self, path: Path) -> list[SourceRow]:
         """See `Container.read`."""
-        dataset = _load(path, chosen_split(path, self.split)).with_format("arrow")
-        rows: list[SourceRow] = []
-        with readable(path, "saved data set"):
-            for table in within_bounds(dataset.iter(batch_size=1000), path):
-                rows += [
-                    SourceRow(len(rows) + index, None, value)
-                    for index, value in enumerate(table_rows(table))
-                ]
-        return rows
+        return list(self.rows(path))
 
     def write_subset(self, source: Path, positions: Sequence[int], target: Path) -> None:
         """See `Container.write_subset`."""

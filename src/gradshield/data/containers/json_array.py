@@ -5,7 +5,7 @@ from __future__ import annotations
 import codecs
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -43,10 +43,9 @@ class JsonArrayContainer:
         notes = (f"{path.name} starts with a UTF-8 byte order mark; it is ignored",) if mark else ()
         return FileFacts(len(_elements(text, path)), notes=notes)
 
-    def read(self, path: Path) -> list[SourceRow]:
-        """See `Container.read`."""
+    def rows(self, path: Path) -> Iterator[SourceRow]:
+        """See `Container.rows`; the file is in memory as text."""
         _, text = _decode(path)
-        rows = []
         line, counted_to = 1, 0
         for position, (start, end, value) in enumerate(_elements(text, path)):
             line += text.count("\n", counted_to, start)
@@ -55,11 +54,14 @@ class JsonArrayContainer:
             content = text[start:end].encode()
             fault = nesting_fault(value, text.count("[", start, end) + text.count("{", start, end))
             if fault is None:
-                rows.append(row_from_json(value, position, line, path, column, content))
+                yield row_from_json(value, position, line, path, column, content)
             else:
                 error = f"{path.name}:{line}:{column}: {fault}"
-                rows.append(SourceRow(position, line, None, error, content=content))
-        return rows
+                yield SourceRow(position, line, None, error, content=content)
+
+    def read(self, path: Path) -> list[SourceRow]:
+        """See `Container.read`."""
+        return list(self.rows(path))
 
     def write_subset(self, source: Path, positions: Sequence[int], target: Path) -> None:
         """See `Container.write_subset`."""

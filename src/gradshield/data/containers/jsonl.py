@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from gradshield.data.containers.base import FileFacts
-from gradshield.data.containers.lines import join_lines, line_facts, split_lines, write_lines
+from gradshield.data.containers.lines import join_lines, line_facts, lines_of, write_lines
 from gradshield.data.containers.text import first_character, is_one_json_object, nesting_fault
 from gradshield.data.rows import SourceRow, row_from_json
 
@@ -39,13 +39,14 @@ class JsonlContainer:
         """See `Container.facts`."""
         return line_facts(path)
 
+    def rows(self, path: Path) -> Iterator[SourceRow]:
+        """See `Container.rows`."""
+        for position, (number, line) in enumerate(lines_of(path)):
+            yield parse_line(line, position, number, path)
+
     def read(self, path: Path) -> list[SourceRow]:
         """See `Container.read`."""
-        _, lines, _ = split_lines(path)
-        return [
-            parse_line(line, position, number, path)
-            for position, (number, line) in enumerate(lines)
-        ]
+        return list(self.rows(path))
 
     def write_subset(self, source: Path, positions: Sequence[int], target: Path) -> None:
         """See `Container.write_subset`."""

@@ -13,16 +13,27 @@ from gradshield.data.errors import DataError
 MOST_NESTING = 200
 
 
+def byte_order_mark(path: Path) -> bytes:
+    """The UTF-8 byte order mark at the beginning of a file, or nothing.
+
+    Raises:
+        DataError: The file is UTF-16, in which no line could be read.
+    """
+    with path.open("rb") as file:
+        start = file.read(len(codecs.BOM_UTF8))
+    if start.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        raise DataError(f"{path}: the file is encoded in UTF-16; save it as UTF-8")
+    return start if start == codecs.BOM_UTF8 else b""
+
+
 def read_utf8_bytes(path: Path) -> bytes:
     """The bytes of `path`.
 
     Raises:
         DataError: The file is UTF-16, in which no line could be read.
     """
-    content = path.read_bytes()
-    if content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
-        raise DataError(f"{path}: the file is encoded in UTF-16; save it as UTF-8")
-    return content
+    byte_order_mark(path)
+    return path.read_bytes()
 
 
 def first_character(path: Path) -> bytes:

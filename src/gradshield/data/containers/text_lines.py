@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from gradshield.data.containers.base import FileFacts
-from gradshield.data.containers.lines import join_lines, line_facts, split_lines, write_lines
+from gradshield.data.containers.lines import join_lines, line_facts, lines_of, write_lines
 from gradshield.data.rows import SourceRow
 
 
@@ -29,10 +29,14 @@ class TextLinesContainer:
         """See `Container.facts`."""
         return line_facts(path)
 
+    def rows(self, path: Path) -> Iterator[SourceRow]:
+        """See `Container.rows`."""
+        for position, (number, line) in enumerate(lines_of(path)):
+            yield _row(line, position, number, path)
+
     def read(self, path: Path) -> list[SourceRow]:
         """See `Container.read`."""
-        _, lines, _ = split_lines(path)
-        return [_row(line, position, number, path) for position, (number, line) in enumerate(lines)]
+        return list(self.rows(path))
 
     def write_subset(self, source: Path, positions: Sequence[int], target: Path) -> None:
         """See `Container.write_subset`."""

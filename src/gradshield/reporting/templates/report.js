@@ -4,14 +4,25 @@
 (() => {
   const byId = (id) => document.getElementById(id);
   const data = JSON.parse(byId("report-data").textContent);
-  const { columns } = data;
-  const total = columns.fihs.length;
-  const scored = columns.fihs.filter((value) => value !== null).length;
+  const { total, scored } = data;
+  // The rows of this page, all or some of them, by their numbers; and what it says of each.
+  const numbers = data.columns.row ?? [...data.columns.fihs.keys()];
+  const columns = Object.fromEntries(
+    Object.entries(data.columns).map(([name, column]) => [name, byNumber(column)]),
+  );
   const OUTCOMES = { k: "kept", r: "removed", x: "rejected" };
   const SHADES = 6;
   const PRINTED_ROWS = 200;
   const ROW_HEIGHT = 34;
   const MOST_LISTED = 500000; // browsers cannot scroll through more pixels than that
+
+  /** A column by the numbers of the rows; what is by row already, or is not there, as it is. */
+  function byNumber(column) {
+    if (column === null || !(typeof column === "string" || Array.isArray(column))) return column;
+    const found = [];
+    numbers.forEach((row, place) => (found[row] = column[place]));
+    return found;
+  }
 
   /** An element with properties, attributes (names with a dash or "role") and children. */
   function make(tag, properties = {}, ...children) {
@@ -91,6 +102,7 @@
   /** The same where only plain text can stand. */
   const plain = (text) => putText(make("span"), text).textContent;
 
+  const has = (row) => columns.fihs[row] !== undefined;
   const isOpen = (row) => revealed || shownRows.has(row);
   const one = (text) => text.replace(/\s+/gu, " ");
 
@@ -172,7 +184,7 @@
   function refresh() {
     const matches = filters();
     const found = [];
-    for (let row = 0; row < total; row += 1) if (matches(row)) found.push(row);
+    for (const row of numbers) if (matches(row)) found.push(row);
     view.rows = inOrder(found).slice(0, MOST_LISTED);
     if (!view.rows.includes(view.selected)) view.selected = view.rows[0] ?? null;
     tellStatus(found.length);
@@ -183,7 +195,12 @@
   }
 
   function tellStatus(count) {
-    const parts = [`${grouped(count)} of ${grouped(total)} rows`];
+    const inPage = numbers.length < total ? ` in this page, of ${grouped(total)} in all` : "";
+    const parts = [`${grouped(count)} of ${grouped(numbers.length)} rows${inPage}`];
+    const wanted = byId("query").value.trim();
+    if (/^\d{1,15}$/.test(wanted) && Number(wanted) < total && !has(Number(wanted))) {
+      parts.push(`row ${wanted} is not among them: gradshield show RUN --row ${wanted}`);
+    }
     if (count > MOST_LISTED) parts.push(`the first ${grouped(MOST_LISTED)} are listed`);
     if (view.group !== null) parts.push("near-duplicates of one response only");
     if (!loaded) parts.push("texts are being unpacked");
@@ -555,7 +572,7 @@
     const group = columns.group[row];
     if (group !== null) {
       const others = [];
-      for (let other = 0; other < total; other += 1) {
+      for (const other of numbers) {
         if (other !== row && columns.group[other] === group) others.push(other);
       }
       const all = make("button", { type: "button", className: "link", textContent: "list them" });
@@ -564,7 +581,8 @@
         view.group = group;
         refresh();
       });
-      const text = `${grouped(others.length)} other rows with nearly this response: `;
+      const where = numbers.length < total ? " of this page" : "";
+      const text = `${grouped(others.length)} other rows${where} with nearly this response: `;
       parts.push(make("p", { className: "small" }, text, ...links(others.slice(0, 8)), all));
     }
     return parts.length ? [make("h3", { textContent: "Rows beside it" }), ...parts] : [];
@@ -572,6 +590,7 @@
 
   function links(rows) {
     return rows.flatMap((row) => {
+      if (!has(row)) return [`${row} (not in this page) `];
       const text = `${row} (${signed(columns.fihs[row], 3)})`;
       const button = make("button", { type: "button", className: "link", textContent: text });
       button.addEventListener("click", () => visit(row));

@@ -10,7 +10,7 @@ from typing import Any, Protocol
 from transformers import PreTrainedTokenizerBase
 
 from gradshield.config import ModelSettings, ScoringSettings
-from gradshield.data.survey import RowsSource
+from gradshield.data.survey import Survey
 from gradshield.models.load import LoadedModel
 from gradshield.progress import Progress
 from gradshield.scoring.parts import Part, ScoreLines, score_part
@@ -48,7 +48,7 @@ class Work:
         recipe: For scoring elsewhere; None where rows are scored by a served model.
     """
 
-    rows: RowsSource
+    rows: Survey
     tokenizer: PreTrainedTokenizerBase
     score: ScoreLines
     recipe: Recipe | None = None
@@ -60,10 +60,6 @@ class Executor(Protocol):
     @property
     def name(self) -> str:
         """Its name in `EXECUTORS`."""
-
-    @property
-    def in_parts(self) -> bool:
-        """Whether it wants a source whose parts are read by themselves, not one in memory."""
 
     def check(self) -> None:
         """See whether it can work here, before anything that takes long.

@@ -15,7 +15,6 @@ class LocalExecutor:
     """One process; needs nothing that GradShield itself does not need."""
 
     name: str = "local"
-    in_parts: bool = False
 
     def check(self) -> None:
         """See `Executor.check`: it always can."""

@@ -22,7 +22,7 @@ from typing import Any
 import pyarrow as pa
 
 from gradshield.data.remote import on_this_node, read_remotely
-from gradshield.data.survey import RowsRead, Survey
+from gradshield.data.survey import RowsRead
 from gradshield.errors import UserError
 from gradshield.models.load import load_model
 from gradshield.probes.direction import load_direction
@@ -51,7 +51,6 @@ class RayExecutor:
     gpus: float | None = None
     ordered: bool = False
     name: str = "ray"
-    in_parts: bool = True
 
     def check(self) -> None:
         """See `Executor.check`: Ray Data has to be installed."""
@@ -62,13 +61,11 @@ class RayExecutor:
 
     def run(self, work: Work, parts: Sequence[Part], progress: Progress) -> None:
         """See `Executor.run`."""
-        survey = work.rows
-        assert isinstance(survey, Survey)  # since `in_parts`
         left = [part for part in parts if not part.is_done]
         items = [
             {
                 "part": pickle.dumps(part),
-                "rows": pickle.dumps((part.rows, survey.part(part.rows))),
+                "rows": pickle.dumps((part.rows, work.rows.part(part.rows))),
             }
             for part in left
         ]

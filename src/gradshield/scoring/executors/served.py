@@ -36,7 +36,6 @@ class ServedExecutor:
     key_variable: str | None = None
     concurrency: int = 32
     name: str = "served"
-    in_parts: bool = False
 
     def check(self) -> None:
         """See `Executor.check`: the endpoint has to be there and to know the adapters."""
