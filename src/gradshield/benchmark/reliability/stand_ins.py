@@ -11,8 +11,14 @@ from typing import Any, Literal
 
 import numpy as np
 import pyarrow as pa
+import torch
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers
-from transformers import PreTrainedTokenizerBase, PreTrainedTokenizerFast
+from transformers import (
+    LlamaConfig,
+    LlamaForCausalLM,
+    PreTrainedTokenizerBase,
+    PreTrainedTokenizerFast,
+)
 
 from gradshield.data.containers.parquet import write_row_groups
 from gradshield.data.survey import Scorable
@@ -68,6 +74,27 @@ def stand_in_tokenizer() -> PreTrainedTokenizerBase:
     return PreTrainedTokenizerFast(  # type: ignore[no-untyped-call]
         tokenizer_object=tokenizer, eos_token="<|end|>", chat_template=TEMPLATE
     )
+
+
+def save_stand_in_model(folder: Path) -> None:
+    """Save an untrained model of two layers, 32 wide, with the tokenizer; the same every time."""
+    tokenizer = stand_in_tokenizer()
+    config = LlamaConfig(
+        vocab_size=len(tokenizer),
+        hidden_size=32,
+        intermediate_size=48,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        num_key_value_heads=2,
+        # Ten times the usual: untrained, it should still prefer some tokens to others.
+        initializer_range=0.2,
+        bos_token_id=None,
+        eos_token_id=tokenizer.eos_token_id,
+    )
+    with torch.random.fork_rng(devices=()):
+        torch.manual_seed(0)
+        LlamaForCausalLM(config).save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
 
 
 def stand_in_lines(

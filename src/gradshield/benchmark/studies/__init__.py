@@ -9,6 +9,7 @@ from gradshield.benchmark.studies import (
     demo,
     judges,
     preference,
+    reliability,
     robustness,
     search,
     speed,
@@ -25,6 +26,7 @@ STUDIES: dict[str, Callable[[Path, Progress], StudyResult]] = {
     "judges": judges.run,
     "search": search.run,
     "preference": preference.run,
+    "reliability": reliability.run,
 }
 
 __all__ = ["STUDIES"]
