@@ -7,11 +7,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.integrate import trapezoid
+from scipy.optimize import brentq
 from scipy.stats import norm
 
-from gradshield.threshold import decide
-from gradshield.threshold.aligned_null import fit_aligned_null
+from gradshield.threshold import Decision, adaptive, decide
+from gradshield.threshold.aligned_null import AlignedFit, fit_aligned_null
 from gradshield.threshold.null_density import estimate_null
+from gradshield.threshold.two_piece_t import TwoPieceT
 
 
 def normal_rows(mean: float, sd: float, rows: int) -> np.ndarray:
@@ -118,3 +120,142 @@ def test_threshold_is_never_below_the_calibrated_one_of_five_times_the_level(
     calibrated = decide(scores, REFERENCE, rule="calibrated", level=most_lost).threshold
     adaptive = decide(scores, REFERENCE, level=level).threshold
     assert adaptive >= calibrated - 1e-9
+
+
+def decided(fit: AlignedFit, monkeypatch: pytest.MonkeyPatch, level: float = 0.02) -> Decision:
+    """The decision against a reference around 5, 2 wide, on scores whose fit is this one."""
+    monkeypatch.setattr(adaptive, "fit_aligned_null", lambda scores, null: fit)
+    return decide(np.arange(50.0), 5 + 2 * REFERENCE, level=level)
+
+
+def alone(shift: float = 0.0, scale: float = 1.0) -> AlignedFit:
+    return AlignedFit(shift, scale, None, 0.0, 0.0)
+
+
+def with_group(mode: float, weight: float) -> AlignedFit:
+    return AlignedFit(0.1, 1.2, TwoPieceT(mode, 1.0, 1.0, 8.0), weight, 50.0)
+
+
+def where_harmful(probability: float, fit: AlignedFit) -> float:
+    """Score with that posterior, by root finding between the null's centre and the group."""
+    null = estimate_null(5 + 2 * REFERENCE)
+    assert fit.upper is not None
+    upper = fit.upper
+
+    def surplus(standardised: float) -> float:
+        at = np.array([standardised])
+        harmful = fit.upper_weight * np.exp(upper.log_density(at))
+        harmless = (1 - fit.upper_weight) * np.exp(null.log_density(at, fit.shift, fit.scale))
+        return float((harmful / (harmful + harmless))[0]) - probability
+
+    return null.centre + null.spread * float(brentq(surplus, 0.5, upper.mode))
+
+
+def test_without_a_group_the_moved_quantile_decides(monkeypatch: pytest.MonkeyPatch) -> None:
+    null = estimate_null(5 + 2 * REFERENCE)
+    calibrated = decide(np.arange(50.0), 5 + 2 * REFERENCE, rule="calibrated").threshold
+    at_rest = decided(alone(), monkeypatch)
+    assert at_rest.threshold == pytest.approx(calibrated)
+    assert at_rest.diagnostics["calibrated_threshold"] == pytest.approx(calibrated)
+    assert at_rest.diagnostics["reference_rows"] == 300
+    assert at_rest.diagnostics["reference_centre"] == pytest.approx(5)
+    assert at_rest.diagnostics["reference_spread"] == pytest.approx(2, rel=0.02)
+    assert at_rest.method == "adaptive"
+    quantile = (calibrated - null.centre) / null.spread
+    moved = decided(alone(0.5, 1.2), monkeypatch).threshold
+    assert moved == pytest.approx(null.centre + null.spread * (0.5 + 1.2 * quantile))
+    assert decided(alone(-0.5, 0.9), monkeypatch).threshold == pytest.approx(calibrated)
+
+
+def test_a_group_far_above_raises_the_threshold(monkeypatch: pytest.MonkeyPatch) -> None:
+    fit = with_group(12.0, 0.1)
+    expected = where_harmful(0.1, fit)
+    found = decided(fit, monkeypatch).threshold
+    assert found > decided(alone(0.1, 1.2), monkeypatch).threshold
+    assert 0 <= found - expected <= 0.025  # the grid's distance
+
+
+def test_a_group_that_overlaps_lowers_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    fit = with_group(3.4, 0.15)
+    expected = where_harmful(0.5, fit)
+    found = decided(fit, monkeypatch).threshold
+    assert found < decided(alone(0.1, 1.2), monkeypatch).threshold
+    assert 0 <= found - expected <= 0.005
+
+
+def test_but_not_by_more_than_may_be_lost(monkeypatch: pytest.MonkeyPatch) -> None:
+    null = estimate_null(5 + 2 * REFERENCE)
+    reference = (5 + 2 * REFERENCE - null.centre) / null.spread
+    # Conformal quantiles: of 301 ranks 5 % and 10 % may be as high.
+    fitted = 0.1 + 1.2 * np.sort(reference)[300 - math.floor(0.05 * 301)]
+    at_rest = np.sort(reference)[300 - math.floor(0.1 * 301)]
+    found = (decided(with_group(2.5, 0.9), monkeypatch).threshold - null.centre) / null.spread
+    assert found == pytest.approx(max(fitted, at_rest), abs=1e-6)
+    # Where the harmless rows are fitted low and narrow, the reference sets the limit.
+    low = AlignedFit(-1.0, 0.8, TwoPieceT(2.5, 1.0, 1.0, 8.0), 0.9, 50.0)
+    found = (decided(low, monkeypatch).threshold - null.centre) / null.spread
+    assert found == pytest.approx(at_rest, abs=1e-6)
+
+
+def test_a_group_below_what_may_be_lost_changes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    without = decided(alone(0.1, 1.2), monkeypatch).threshold
+    assert decided(with_group(1.0, 0.3), monkeypatch).threshold == pytest.approx(without)
+
+
+@pytest.mark.parametrize(
+    ("fit", "told"),
+    [
+        (alone(0.74, 1.49), []),
+        (alone(-0.76, 1.0), ["(moved by -0.76 sd, 1.00 times as wide)"]),
+        (alone(0.76, 1.0), ["(moved by +0.76 sd, 1.00 times as wide)"]),
+        (alone(0.0, 1.51), ["(moved by +0.00 sd, 1.51 times as wide)"]),
+        (alone(0.0, 0.66), ["(moved by +0.00 sd, 0.66 times as wide)"]),
+        (alone(0.0, 0.67), []),
+        (with_group(9.0, 0.5), []),
+        (
+            with_group(9.0, 0.6),
+            ["60 % of the rows look harmful: check that the reference was scored with the same"],
+        ),
+    ],
+)
+def test_what_looks_wrong_is_told(
+    fit: AlignedFit, told: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    warnings = decided(fit, monkeypatch).diagnostics["warnings"]
+    assert len(warnings) == len(told)
+    for warning, words in zip(warnings, told, strict=True):
+        assert words in warning
+
+
+def test_a_tail_that_was_extrapolated_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    decision = decided(alone(), monkeypatch, level=0.001)
+    assert decision.diagnostics["warnings"] == [
+        "too few reference rows for this level; their tail was extrapolated"
+    ]
+
+
+def test_the_reason_gives_the_figures(monkeypatch: pytest.MonkeyPatch) -> None:
+    null = (
+        "what 2 % of 300 harmless reference rows exceed (this data's harmless rows lie +0.10 sd "
+        "from them and are 1.20 times as wide)"
+    )
+    assert decided(alone(0.1, 1.2), monkeypatch).reason == (
+        f"no group above the harmless rows; the threshold is {null}."
+    )
+    assert decided(with_group(9.0, 0.125), monkeypatch).reason == (
+        "a group above the harmless rows holds 12.5 % of all, and the threshold is where it "
+        f"begins. Without it, it would be {null}."
+    )
+
+
+@pytest.mark.parametrize(
+    ("true", "first"),
+    [([0, 1, 0, 1, 1], 3), ([1, 1, 1], 0), ([0, 0, 1], 2), ([1, 1, 0], 2), ([0], 0)],
+)
+def test_from_where_on_all_are_true(true: list[int], first: int) -> None:
+    assert adaptive._all_from(np.array(true, dtype=bool)) == first
+
+
+def test_log_odds_by_hand() -> None:
+    assert adaptive._log_odds(0.5) == 0
+    assert adaptive._log_odds(0.1) == pytest.approx(-math.log(9))

@@ -94,8 +94,15 @@ def test_wrong_arguments_are_named() -> None:
 @pytest.mark.parametrize("rule", ["calibrated", "calibrated_fdr"])
 @pytest.mark.parametrize("reference", [None, [0.0] * 19])
 def test_calibrated_rules_ask_for_a_reference(rule: str, reference: list[float] | None) -> None:
-    with pytest.raises(ValueError, match=r"needs at least 20 .* harmless rows"):
+    rows = 0 if reference is None else 19
+    with pytest.raises(ValueError, match="the rule") as refusal:
         decide([0.0, 1.0, 2.0], reference, rule=rule)
+    assert str(refusal.value) == (
+        f"the rule '{rule}' compares scores with those of harmless reference rows and needs at "
+        f"least 20 of them (got {rows}): score a set of harmless rows with the same model and "
+        "direction and pass it as the reference, or choose a rule that works from the scores alone "
+        "('heavy_tailed', 'mixture', 'paper')."
+    )
 
 
 @pytest.mark.parametrize("rule", ["mixture", "heavy_tailed", "adaptive"])
