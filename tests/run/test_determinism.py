@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from itertools import pairwise
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -111,7 +112,7 @@ def test_shards_parts_files_and_batches_do_not_decide(
         place = Path(scratch) / "data"
         place.mkdir()
         bounds = [0, *files, len(LINES)]
-        for number, (start, end) in enumerate(zip(bounds, bounds[1:], strict=False)):
+        for number, (start, end) in enumerate(pairwise(bounds)):
             (place / f"{number}.jsonl").write_bytes(b"".join(LINES[start:end]))
         chosen = config(place, model_folder, batch_tokens=batch_tokens)
         found = run(

@@ -5,8 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from gradshield.threshold import decide
-from gradshield.threshold import paper
+from gradshield.threshold import decide, paper
 from gradshield.threshold.gaussian import Component, GaussianFits, fit_gaussians
 
 GRID = np.linspace(-1, 1, 21)

@@ -308,7 +308,7 @@ def test_points_are_told_as_they_come() -> None:
 
 @pytest.mark.parametrize("scores", [[], [[1.0]], [1.0, math.nan]])
 def test_scores_must_be_a_list_of_finite_numbers(scores: list[float]) -> None:
-    with pytest.raises(ValueError, match="^scores must be"):
+    with pytest.raises(ValueError, match=r"^scores must be"):
         search_threshold(scores, World(np.zeros(1)), ALIGNED)
 
 

@@ -123,7 +123,7 @@ def arranged_scores(
     if arrangement.order is not None:
         order = np.random.default_rng(arrangement.order).permutation(order)
     # A row is numbered by its place, as it would be in a file of this order.
-    placed = [replace(examples[old], row=new) for new, old in enumerate(order)]
+    placed = [replace(examples[old], row=new) for new, old in enumerate(order.tolist())]
     scores = np.empty(len(examples))
     with _threads(arrangement.threads):
         for piece in np.array_split(np.arange(len(examples)), arrangement.shards):
