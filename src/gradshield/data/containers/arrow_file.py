@@ -12,6 +12,7 @@ import pyarrow as pa
 
 from gradshield.data.containers.arrow import joined_table, readable, table_rows
 from gradshield.data.containers.base import FileFacts, check_positions, replacing
+from gradshield.data.containers.expansion import within_bounds
 from gradshield.data.rows import SourceRow
 
 KIND = "Arrow file"
@@ -38,7 +39,7 @@ class ArrowFileContainer:
         rows: list[SourceRow] = []
         table = read_arrow(path)
         with readable(path, KIND):
-            for batch in table.to_batches(max_chunksize=1000):
+            for batch in within_bounds(table.to_batches(max_chunksize=1000), path):
                 rows += [
                     SourceRow(len(rows) + index, None, value)
                     for index, value in enumerate(table_rows(batch))
@@ -68,7 +69,10 @@ def read_arrow(path: Path) -> Any:
     with readable(path, KIND), path.open("rb") as file:
         opener = pa.ipc.open_file if _is_file(path) else pa.ipc.open_stream
         with closing(pa.PythonFile(file, mode="r")) as source:
-            return opener(source).read_all()
+            table = opener(source).read_all()
+        # Values are read without a check of where they lie: in a damaged file, anywhere.
+        table.validate(full=True)
+        return table
 
 
 def _is_file(path: Path) -> bool:
