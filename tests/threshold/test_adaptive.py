@@ -7,12 +7,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.integrate import trapezoid
-from scipy.optimize import brentq
+from scipy.optimize import brentq, minimize
 from scipy.stats import norm
+from scipy.stats import t as student
 
 from gradshield.threshold import Decision, adaptive, decide
 from gradshield.threshold.aligned_null import AlignedFit, fit_aligned_null
-from gradshield.threshold.null_density import estimate_null
+from gradshield.threshold.null_density import NullDensity, estimate_null
 from gradshield.threshold.two_piece_t import TwoPieceT
 
 
@@ -28,6 +29,30 @@ def test_null_density_integrates_to_one_and_resembles_the_reference() -> None:
     grid = np.linspace(-60, 60, 24_001)
     assert trapezoid(np.exp(null.log_density(grid, 0.0, 1.0)), grid) == pytest.approx(1, abs=2e-3)
     assert np.exp(null.log_density(np.zeros(1), 0.0, 1.0)) == pytest.approx(0.399, abs=0.02)
+
+
+def test_null_density_by_the_formula() -> None:
+    reference = np.random.default_rng(0).gamma(2, 1.5, 80)
+    centre = np.median(reference)
+    spread = 1.4826 * np.median(np.abs(reference - centre))
+    standardised = (reference - centre) / spread
+    bandwidth = 0.9 * 80**-0.2
+    narrowing = math.sqrt(1 + bandwidth**2)
+    at = np.array([-1.5, 0.0, 0.7, 3.0])  # points of the grid
+    kernel = [narrowing * norm.pdf(narrowing * x, standardised, bandwidth).mean() for x in at]
+    floor = student.pdf(at / 2, 3) / 2
+    null = estimate_null(reference)
+    expected = np.log(0.98 * np.array(kernel) + 0.02 * floor)
+    assert null.log_density(at, 0.0, 1.0) == pytest.approx(expected, rel=1e-9)
+    assert (null.rows, null.centre, null.spread) == (80, centre, pytest.approx(spread))
+    assert null.edge == np.quantile(standardised, 0.98)
+
+
+@pytest.mark.parametrize("side", [-1.0, 1.0])
+def test_beyond_the_grid_the_density_falls_with_the_fourth_power(side: float) -> None:
+    null = estimate_null(REFERENCE)
+    end, double = null.log_density(side * np.array([12.0, 24.0]), 0.0, 1.0)
+    assert double == pytest.approx(end - 4 * math.log(2))
 
 
 def test_null_density_moves_and_stretches() -> None:
@@ -56,6 +81,62 @@ def test_the_fit_recovers_shift_scale_and_group() -> None:
     assert fit.scale == pytest.approx(1.2, abs=0.1)
     assert fit.upper.mode == pytest.approx(8, abs=0.2)
     assert fit.upper_weight == pytest.approx(0.3, abs=0.02)
+
+
+def penalised_loss(
+    scores: np.ndarray, null: NullDensity, shift: float, scale: float, fit: AlignedFit | None
+) -> float:
+    """Negative log posterior, written out; with the group of `fit` or without one."""
+    values = null.standardise(scores)
+    each = scores.size * null.rows / (scores.size + null.rows) / scores.size
+    density = np.exp(null.log_density(values, shift, scale))
+    if fit is not None and fit.upper is not None:
+        density = (1 - fit.upper_weight) * density
+        density = density + fit.upper_weight * np.exp(fit.upper.log_density(values))
+    prior = (shift / 0.5) ** 2 / 2 + (math.log(scale) / 0.25) ** 2 / 2
+    return float(prior - each * np.log(density).sum())
+
+
+@pytest.mark.parametrize(("mean", "sd"), [(0.6, 1.4), (-1.5, 0.6), (0.1, 1.0)])
+def test_without_a_group_the_fit_is_the_most_probable_one(mean: float, sd: float) -> None:
+    scores, null = normal_rows(mean, sd, 60), estimate_null(normal_rows(0, 1, 40))
+    best = minimize(
+        lambda at: penalised_loss(scores, null, at[0], math.exp(at[1]), None),
+        [0.0, 0.0],
+        method="Nelder-Mead",
+    )
+    fit = fit_aligned_null(scores, null)
+    assert (fit.upper, fit.upper_weight) == (None, 0.0)
+    assert (fit.shift, math.log(fit.scale)) == pytest.approx(tuple(best.x), abs=5e-3)
+    assert -0.5 < fit.gain < 1.5 * math.log(24)
+
+
+@pytest.mark.parametrize(("mean", "weight"), [(4.5, 8), (8.0, 60), (1.6, 120)])
+def test_the_gain_is_that_of_the_fitted_group(mean: float, weight: int) -> None:
+    scores = np.r_[normal_rows(0, 1, 300 - weight), normal_rows(mean, 0.5, weight)]
+    null = estimate_null(REFERENCE)
+    alone = minimize(
+        lambda at: penalised_loss(scores, null, at[0], math.exp(at[1]), None),
+        [0.0, 0.0],
+        method="L-BFGS-B",
+        bounds=[(-4, 1), (math.log(0.3), math.log(1.6))],
+    )
+    fit = fit_aligned_null(scores, null)
+    assert fit.upper is not None
+    with_group = penalised_loss(scores, null, fit.shift, fit.scale, fit)
+    assert fit.gain == pytest.approx(alone.fun - with_group, abs=0.05)
+    assert fit.upper.mode >= fit.shift + fit.scale * null.edge
+
+
+def test_a_group_has_to_win_by_more_than_its_parameters() -> None:
+    """BIC: 1.5 log of 150 rows, as 300 of the data and 300 of the reference count: 7.5 nats."""
+    null = estimate_null(REFERENCE)
+    found = [
+        fit_aligned_null(np.r_[normal_rows(0, 1, 300 - rows), normal_rows(4.5, 0.5, rows)], null)
+        for rows in (5, 8)
+    ]
+    assert [fit.upper is None for fit in found] == [True, False]
+    assert 3 < found[0].gain < 7.5 < found[1].gain < 12
 
 
 @pytest.mark.parametrize("share", [0.01, 0.05, 0.5])
@@ -214,7 +295,10 @@ def test_a_group_below_what_may_be_lost_changes_nothing(monkeypatch: pytest.Monk
         (with_group(9.0, 0.5), []),
         (
             with_group(9.0, 0.6),
-            ["60 % of the rows look harmful: check that the reference was scored with the same"],
+            [
+                "60 % of the rows look harmful: check that the reference was scored with the same "
+                "model and direction"
+            ],
         ),
     ],
 )

@@ -14,6 +14,7 @@ from gradshield.threshold.blocks import weighted_blocks
 from gradshield.threshold.decision import Decision
 from gradshield.threshold.heavy_tailed import posterior_crossing
 from gradshield.threshold.heavy_tailed_fit import HeavyTailedFits, fit_heavy_tailed
+from gradshield.threshold.spread import median_and_spread
 from gradshield.threshold.two_piece_t import TwoPieceT
 
 
@@ -160,14 +161,14 @@ def test_two_groups_are_told(monkeypatch: pytest.MonkeyPatch) -> None:
             ["two components fit better by 5.0 nats, BIC asks 6.9"],
         ),
         (
-            fits(0.3, 2.4),
+            fits(0.35, 2.8),
             100,
-            [f"no valley between them: it is {100 * valley(0.3, 2.4):.0f} % of the smaller peak"],
+            [f"no valley between them: it is {100 * valley(0.35, 2.8):.0f} % of the smaller peak"],
         ),
         (
-            fits(0.6, 2.4),
+            fits(0.6, 2.6),
             100,
-            [f"no valley between them: it is {100 * valley(0.6, 2.4):.0f} % of the smaller peak"],
+            [f"no valley between them: it is {100 * valley(0.6, 2.6):.0f} % of the smaller peak"],
         ),
     ],
 )
@@ -197,3 +198,22 @@ def test_the_threshold_is_not_below_the_quantile_of_the_lower_group(
         max(expected, posterior_crossing(narrow))
     )
     assert expected > posterior_crossing(narrow)
+
+
+def test_centre_and_spread_by_hand() -> None:
+    assert median_and_spread(np.array([1.0, 2, 3, 4, 100])) == pytest.approx((3, 1.4826))
+    # More than half are equal: 0 would be no unit, so it is the standard deviation.
+    assert median_and_spread(np.array([0.0] * 7 + [10.0] * 3)) == pytest.approx((0, 21**0.5))
+
+
+def test_the_blocks_of_a_large_sample_are_its_neighbours() -> None:
+    scores = np.arange(1000.0)[::-1]
+    values, weights = weighted_blocks(scores)
+    assert values[:50].tolist() == list(range(50))
+    assert values[-50:].tolist() == list(range(950, 1000))
+    assert weights[:50].tolist() == weights[-50:].tolist() == [1.0] * 50
+    assert set(weights[50:-50]) == {6.0}
+    assert values[50:-50].tolist() == [50 + 6 * block + 2.5 for block in range(150)]
+    few = np.array([3.0, 1.0, 2.0])
+    assert [part.tolist() for part in weighted_blocks(few)] == [[1, 2, 3], [1, 1, 1]]
+    assert weighted_blocks(np.arange(250.0))[1].tolist() == [1.0] * 250

@@ -76,6 +76,11 @@ def test_what_a_mixture_decision_says() -> None:
     assert decision.method == "mixture"
 
 
+def test_the_share_of_the_upper_component_is_told() -> None:
+    reason = decide(groups((80, 0, 1), (120, 20, 1)), rule="mixture").reason
+    assert "the upper one holds 60 % of the rows" in reason
+
+
 def test_the_threshold_is_not_below_the_quantile_of_the_lower_component() -> None:
     scores = groups((300, 0, 1), (300, 6, 1))
     decision = decide(scores, rule="mixture", level=1e-4)
@@ -103,13 +108,13 @@ def test_every_objection_is_told(scores: np.ndarray, objection: str) -> None:
 
 
 def test_components_that_lie_over_each_other_are_told(monkeypatch: pytest.MonkeyPatch) -> None:
-    lower, upper = Component(0.7, 0.0, 1.0), Component(0.3, 0.5, 5.0)
+    lower, upper = Component(0.7, 0.0, 1.0), Component(0.3, 0.0677, 5.0)
     fits = GaussianFits(lower, lower, upper, 99.0, np.zeros(100, dtype=bool))
     monkeypatch.setattr(mixture, "fit_gaussians", lambda scores, seed: fits)
-    # sqrt((1 + 25) / 2) = 3.6; a Gaussian leaves 46 % more than 0.1 sd below its mean.
+    # sqrt((1 + 25) / 2) = 3.6; a Gaussian has 49.46 % more than 0.0135 sd below its mean.
     assert decide(np.arange(100.0), rule="mixture").diagnostics["warnings"] == [
-        "the components are only 0.1 sd apart",
-        "46 % of the upper component lie below the lower one's mean",
+        "the components are only 0.0 sd apart",
+        "49 % of the upper component lie below the lower one's mean",
     ]
 
 

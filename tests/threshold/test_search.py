@@ -150,10 +150,14 @@ class Table:
 ALIKE = np.linspace(0, 1e-9, 100)
 
 
-@pytest.mark.parametrize("score", [1.0, 1e-3, -1.0], ids=str)
-def test_the_next_point_is_predicted_by_hand(score: float) -> None:
+@pytest.mark.parametrize(
+    "scores",
+    # Where sums of scores fall, rows count.
+    [1 + ALIKE, 1e-3 * (1 + ALIKE), np.linspace(-2, -1e-3, 100)],
+    ids=["alike", "small", "below zero"],
+)
+def test_the_next_point_is_predicted_by_hand(scores: np.ndarray) -> None:
     """Aligned: 2 of 100, log-odds -3.674. Target: 6 %, log-odds -2.752."""
-    scores = score + ALIKE * abs(score)
     table = Table({100: (60, 15.0), 40: (50, 8.0), 10: (2, 2.0), 25: (30, 5.0), 14: (2, 2.5)})
     result = search_threshold(
         scores, table, ALIGNED, guess=scores[40], goal=SearchGoal(most_finetunes=5)
@@ -165,6 +169,15 @@ def test_the_next_point_is_predicted_by_hand(score: float) -> None:
     predicted = [point.predicted_drift for point in result.points]
     assert predicted[0] is None
     assert predicted[1:] == pytest.approx([6.0, 2.0, 5.0, 2.8], rel=1e-6)
+
+
+def test_rows_count_where_the_scores_of_a_bracket_add_up_to_nothing() -> None:
+    scores = np.concatenate([np.arange(-20.0, 0.0), np.arange(1.0, 81.0)])
+    table = Table({100: (60, 15.0), 40: (50, 8.0), 10: (2, 2.0)})
+    goal = SearchGoal(most_finetunes=3)
+    result = search_threshold(scores, table, ALIGNED, guess=scores[40], goal=goal)
+    assert table.seen == [100, 40, 10]
+    assert [point.predicted_drift for point in result.points[1:]] == pytest.approx([0.0, 2.0])
 
 
 def test_a_bracket_as_wide_as_the_tolerance_ends_the_search() -> None:
