@@ -116,7 +116,7 @@ def report(tested: list[Mutant], options: argparse.Namespace, seconds: float) ->
     total = sum(modules.values(), Counter())
     return {
         "tool": f"mutmut {version('mutmut')}",
-        "command": f"make mutation SHARE={options.share:g} SEED={options.seed}",
+        "command": " ".join([".ci/mutation.py", *sys.argv[1:]]),
         "started": time.strftime("%Y-%m-%d", time.gmtime(time.time() - seconds)),
         "seconds": round(seconds),
         "hardware": {"machine": platform.machine(), "processes": 1},
@@ -141,11 +141,11 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--share", type=float, default=1.0, help="of each module's mutants")
     parser.add_argument("--seed", type=int, default=0, help="of the sample")
-    parser.add_argument("--only", default="", help="modules whose path holds this text")
+    parser.add_argument("--without", nargs="*", default=[], help="modules to leave out")
     options = parser.parse_args()
     began = time.monotonic()
     run([SMALLEST])
-    considered = [mutant for mutant in mutants() if options.only in mutant.module]
+    considered = [mutant for mutant in mutants() if mutant.module not in options.without]
     chosen = sample(considered, options.share, options.seed)
     run([mutant.name for mutant in chosen if mutant.outcome in OPEN] or [SMALLEST])
     names = {mutant.name for mutant in chosen}

@@ -202,6 +202,7 @@ def test_the_threshold_is_not_below_the_quantile_of_the_lower_group(
 
 def test_centre_and_spread_by_hand() -> None:
     assert median_and_spread(np.array([1.0, 2, 3, 4, 100])) == pytest.approx((3, 1.4826))
+    assert median_and_spread(np.array([0.01, 0.02, 0.03]))[1] == pytest.approx(0.014826)
     # More than half are equal: 0 would be no unit, so it is the standard deviation.
     assert median_and_spread(np.array([0.0] * 7 + [10.0] * 3)) == pytest.approx((0, 21**0.5))
 
