@@ -102,6 +102,18 @@ def test_the_mixture_recovers_both_components() -> None:
     assert fits.upper_weight == pytest.approx(0.1, abs=0.005)
 
 
+def test_the_gain_is_that_of_the_log_likelihoods() -> None:
+    # Few enough that each row counts by itself.
+    scores = np.r_[skewed(180), quantiles(student(8, 60, 2), 20)]
+    found = fit_heavy_tailed(scores)
+    mixed = np.logaddexp(
+        np.log(1 - found.upper_weight) + found.lower.log_density(scores),
+        np.log(found.upper_weight) + found.upper.log_density(scores),
+    )
+    expected = mixed.sum() - found.single.log_density(scores).sum()
+    assert found.gain == pytest.approx(expected, rel=1e-6)
+
+
 def fits(weight: float, mode: float, gain: float = 99.0) -> HeavyTailedFits:
     """Groups at 0 and at `mode`, both one wide; one group alone would be 2 wide."""
     lower, upper = TwoPieceT(0.0, 1.0, 1.0, 8.0), TwoPieceT(mode, 1.0, 1.0, 8.0)
