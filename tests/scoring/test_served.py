@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import io
 import json
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from email.message import Message
 from pathlib import Path
 from typing import Any
+from urllib.error import HTTPError
 
 import numpy as np
 import pytest
+import torch
 
 from gradshield.api import Patience
 from gradshield.errors import UserError
@@ -177,6 +182,72 @@ def test_an_endpoint_without_log_probabilities_is_an_error(
     monkeypatch.setattr(endpoint, "reply", lambda body: (200, {"choices": []}))
     with pytest.raises(UserError, match="gave no completion of row 0"):
         served(endpoint).score(mixed_examples()[:1], {}, lambda count: None, "sum")
+
+
+def test_an_echo_without_a_generated_token_is_read(
+    endpoint: FakeEndpoint, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    endpoint.knows_prompt_logprobs = False
+    one = mixed_examples()[1]
+    expected = served(endpoint).losses("above", one)
+    assert expected.dtype == torch.float64
+    echoes = [body for body in endpoint.seen if "echo" in body]
+    assert [(body["echo"], body["logprobs"]) for body in echoes] == [(True, 1)]
+    honest = endpoint.reply
+
+    def shorter(body: dict[str, Any]) -> tuple[int, dict[str, Any]]:
+        code, reply = honest(body)
+        if "echo" in body:
+            reply["choices"][0]["logprobs"]["token_logprobs"].pop()
+        return code, reply
+
+    monkeypatch.setattr(endpoint, "reply", shorter)
+    assert torch.equal(served(endpoint).losses("above", one), expected)
+    monkeypatch.setattr(
+        endpoint, "reply", lambda body: (200, {"choices": []} if "echo" in body else ANSWERED)
+    )
+    with pytest.raises(UserError, match="gave no completion of row 1"):
+        served(endpoint).losses("above", one)
+
+
+ANSWERED = {"choices": [{"text": "x"}]}
+
+
+def test_replies_that_are_no_json_and_other_faults_are_shown(
+    endpoint: FakeEndpoint, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Patience, "fetch", lambda patience, request: b"<html>Hi</html>")
+    with pytest.raises(UserError, match=r"/v1/models does not reply in JSON: '<html>Hi</html>'\."):
+        served(endpoint).check()
+
+    def declined(patience: Patience, request: Any) -> bytes:
+        raise HTTPError(request.full_url, 403, "no", Message(), io.BytesIO(b"Who are you?"))
+
+    monkeypatch.setattr(Patience, "fetch", declined)
+    with pytest.raises(UserError) as refusal:
+        served(endpoint).check()
+    assert str(refusal.value) == (
+        f"{endpoint.url}/models declined with HTTP status 403: 'Who are you?'. Check the URL and the "
+        "API key."
+    )
+
+
+def test_rows_under_way_are_as_many_as_asked_and_end_with_the_first_fault(
+    endpoint: FakeEndpoint, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    workers: list[int] = []
+
+    class Counted(ThreadPoolExecutor):
+        def __init__(self, count: int) -> None:
+            workers.append(count)
+            super().__init__(count)
+
+    monkeypatch.setattr("gradshield.scoring.served.ThreadPoolExecutor", Counted)
+    model = replace(served(endpoint, concurrency=1), above="beyond")
+    with pytest.raises(UserError, match="does not know the adapter beyond"):
+        model.score(mixed_examples() * 20, {}, lambda count: None, "sum")
+    assert workers == [1]
+    assert len(endpoint.seen) < 20
 
 
 def test_log_probabilities_that_are_no_list_are_of_other_tokens(
