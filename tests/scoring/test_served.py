@@ -227,8 +227,8 @@ def test_replies_that_are_no_json_and_other_faults_are_shown(
     with pytest.raises(UserError) as refusal:
         served(endpoint).check()
     assert str(refusal.value) == (
-        f"{endpoint.url}/models declined with HTTP status 403: 'Who are you?'. Check the URL and the "
-        "API key."
+        f"{endpoint.url}/models declined with HTTP status 403: 'Who are you?'. Check the URL and "
+        "the API key."
     )
 
 
