@@ -69,7 +69,9 @@ def test_equal_scores_lose_no_row(
 ) -> None:
     decision = decide([value] * rows, reference, rule=rule)
     assert decision.threshold == math.inf
-    assert "no row is removed" in decision.reason
+    what = f"{rows} scored row(s)" if rows < 2 else "all scores are equal"
+    assert decision.reason == (f"{what}: there is nothing to tell apart, so no row is removed.")
+    assert decision.diagnostics == {"warnings": [decision.reason]}
 
 
 @pytest.mark.parametrize("bad", [math.nan, math.inf, -math.inf])
@@ -87,8 +89,11 @@ def test_wrong_arguments_are_named() -> None:
         decide([[0.0, 1.0]])
     with pytest.raises(ValueError, match="level"):
         decide([0.0, 1.0], level=1.0)
-    with pytest.raises(ValueError, match="holds no rows"):
+    with pytest.raises(ValueError, match="reference") as refusal:
         decide([0.0, 1.0], [])
+    assert str(refusal.value) == (
+        "the reference holds no rows: pass None, or scores of harmless rows."
+    )
 
 
 @pytest.mark.parametrize("rule", ["calibrated", "calibrated_fdr"])
