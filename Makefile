@@ -11,16 +11,23 @@ TORCH_VERSION := $(shell sed -n 's/^torch==//p' constraints.txt)
 TORCH ?= torch==$(TORCH_VERSION)+cpu torch==$(TORCH_VERSION)
 
 PYTHON ?= python3
-VENV_PYTHON := .venv/bin/python
+# `.ci/matrix` makes other environments, with other extras.
+VENV ?= .venv
+INSTALL ?= --editable .[dev]
+VENV_PYTHON := $(VENV)/bin/python
 PIP_INSTALL := $(VENV_PYTHON) -m pip install -qq --constraint constraints.txt
-INSTALLED := .venv/.installed
+INSTALLED := $(VENV)/.installed
 TOOLS := .venv-tools/.installed
+
+# Of the mutants of a module, and which: `make mutation SHARE=0.25 SEED=1`.
+SHARE ?= 1
+SEED ?= 0
 
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup demo test lint format audit sbom hashes clean
+.PHONY: help setup demo test lint format matrix mutation audit sbom hashes clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' Makefile
@@ -30,7 +37,7 @@ setup: $(INSTALLED) ## make .venv with GradShield and the tools to develop it
 $(VENV_PYTHON):
 	@command -v $(PYTHON) >/dev/null || { echo "No command '$(PYTHON)'; name a Python 3.10 or newer, as in: make setup PYTHON=python3.12" >&2; exit 1; }
 	@$(PYTHON) -c 'import sys; sys.version_info >= (3, 10) or sys.exit("GradShield needs Python 3.10 or newer, but $(PYTHON) is %d.%d; name another, as in: make setup PYTHON=python3.12" % sys.version_info[:2])'
-	@$(PYTHON) -m venv --clear .venv
+	@$(PYTHON) -m venv --clear $(VENV)
 
 # A torch of the right version is left alone whatever its build. Only the last failure is shown.
 $(INSTALLED): pyproject.toml constraints.txt | $(VENV_PYTHON)
@@ -41,7 +48,7 @@ $(INSTALLED): pyproject.toml constraints.txt | $(VENV_PYTHON)
 	    done; \
 	    echo "$$problem" >&2; exit 1; }
 	@echo "Installing GradShield and its other dependencies"
-	@$(PIP_INSTALL) --editable '.[dev]'
+	@$(PIP_INSTALL) $(foreach package,$(INSTALL),'$(package)')
 	@touch $@
 
 demo: $(INSTALLED) ## filter the demo data with the built-in model, compare with the true labels
@@ -49,8 +56,9 @@ demo: $(INSTALLED) ## filter the demo data with the built-in model, compare with
 	$(VENV_PYTHON) examples/evaluate_demo.py runs/demo examples/mixed_chat.labels.csv
 
 # One process a core, whole files each, in the order of their names: the longest tests come first.
+# The share of coverage counts branches too, so that of lines is higher.
 test: $(INSTALLED) ## run all tests, with branch coverage
-	@$(VENV_PYTHON) -m pytest --no-header -n auto --dist loadfile --no-loadscope-reorder --cov=gradshield --cov-branch --cov-report=term
+	@$(VENV_PYTHON) -m pytest --no-header -n auto --dist loadfile --no-loadscope-reorder --durations=20 --cov=gradshield --cov-branch --cov-report=term --cov-fail-under=90
 
 lint: $(INSTALLED) ## check style, layout and types
 	@$(VENV_PYTHON) -m ruff check --quiet --output-format concise .
@@ -60,6 +68,13 @@ lint: $(INSTALLED) ## check style, layout and types
 format: $(INSTALLED) ## mend what ruff can mend
 	@$(VENV_PYTHON) -m ruff check --quiet --fix-only .
 	@$(VENV_PYTHON) -m ruff format .
+
+matrix: ## test each extra in an environment that has it and no other
+	@.ci/matrix
+
+# mutmut stands beside the packages of .venv, and without its GradShield: the mutants take its place.
+mutation: $(INSTALLED) $(TOOLS) ## test the tests of scoring/ and threshold/ by mutants (hours)
+	@PYTHONPATH=$$($(VENV_PYTHON) -c 'import sysconfig; print(sysconfig.get_path("purelib"))') OMP_NUM_THREADS=1 .venv-tools/bin/python .ci/mutation.py --share $(SHARE) --seed $(SEED)
 
 $(TOOLS): tools.txt
 	@$(PYTHON) -m venv --clear .venv-tools
@@ -78,5 +93,5 @@ hashes: $(TOOLS) ## renew constraints-hashes.txt after a change of constraints.t
 	@.venv-tools/bin/uv pip compile constraints.txt --quiet --no-deps --generate-hashes --universal --python-version 3.10 --no-annotate --no-header --output-file constraints-hashes.txt
 
 clean: ## remove caches and build products; .venv, .venv-tools and runs/ stay
-	@rm -rf build dist .coverage .hypothesis .mypy_cache .pytest_cache .ruff_cache
+	@rm -rf build dist mutants .venv-matrix .coverage .hypothesis .mypy_cache .pytest_cache .ruff_cache
 	@find src tests examples -type d -name __pycache__ -prune -exec rm -rf {} +

@@ -35,4 +35,5 @@ def test_all_pinned_packages_have_hashes() -> None:
 
 @pytest.mark.skipif(not (ROOT / "pyproject.toml").is_file(), reason="not in a source tree")
 def test_all_tools_are_pinned() -> None:
-    assert {name for name, _ in pins("tools.txt")} == {"cyclonedx-bom", "pip-audit", "uv"}
+    tools = {"cyclonedx-bom", "mutmut", "pip-audit", "uv"}
+    assert {name for name, _ in pins("tools.txt")} == tools

@@ -1,11 +1,13 @@
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import pytest
 
 from gradshield.config import ScoringSettings
-from gradshield.data import TokenizedPair
-from gradshield.scoring.engines import ENGINES
-from gradshield.scoring.lines import reference_for, score_lines, settings_for
+from gradshield.data import TokenizedExample, TokenizedPair
+from gradshield.scoring.engines import ENGINES, ExampleScore, PreparedEngine
+from gradshield.scoring.lines import Rows, reference_for, score_lines, settings_for
 from gradshield.scoring.reference import reference_examples, reference_pairs
 from tests.tiny_models import chat_example, mixed_examples, random_direction, tiny_loaded
 
@@ -40,3 +42,16 @@ def test_lines_of_a_pair_are_the_difference_of_the_lines_of_its_sides() -> None:
     assert found[0]["token_ids"] == chosen["token_ids"] + rejected["token_ids"]
     assert chosen["chosen_tokens"] is None
     assert found[0]["chosen_tokens"] == chosen["response_tokens"]
+
+
+@pytest.mark.parametrize("rows", [mixed_examples(), [PAIR]], ids=["plain", "preferences"])
+def test_batches_are_of_the_size_that_is_set(rows: Rows) -> None:
+    sizes: list[int] = []
+
+    def score(batch: Sequence[TokenizedExample]) -> list[ExampleScore]:
+        sizes.append(len(batch))
+        return [ExampleScore(example.row, 0.0, 0.0, (0.0,)) for example in batch]
+
+    loaded, settings = tiny_loaded(), ScoringSettings(batch_tokens=1)
+    score_lines(loaded, rows, PreparedEngine(score), settings, ids={})
+    assert sizes == [1] * (len(rows) if rows[0] is not PAIR else 2)

@@ -57,3 +57,8 @@ def test_the_budget_is_never_more_than_fits(tokens: int, used: int, free: int) -
     fit = tokens_that_fit(tokens, used, free)
     assert 1 <= fit <= MOST_BATCH_TOKENS
     assert fit == 1 or fit * used <= free * tokens
+
+
+def test_a_first_batch_that_took_next_to_nothing() -> None:
+    assert tokens_that_fit(10, 1, 1) == int(10 * SHARE_OF_FREE_MEMORY)
+    assert tokens_that_fit(10, 0, 1) == int(10 * SHARE_OF_FREE_MEMORY)

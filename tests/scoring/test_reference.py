@@ -62,8 +62,17 @@ def test_some_reference_rows_that_overflow() -> None:
 def test_no_reference_row_that_could_be_scored() -> None:
     loaded = tiny_loaded()
     loaded.model.to(torch.float16)
-    with pytest.raises(UserError, match=r"overflow in float16 on each of 2 .*--dtype float32"):
+    text = (
+        "The model's numbers overflow in {} on each of 2 harmless reference rows, so no row can be "
+        "scored: {}."
+    )
+    with pytest.raises(UserError) as refusal:
         check_reference(loaded, [line(None)] * 2, Silent())
+    assert str(refusal.value) == text.format("float16", "use --dtype float32")
+    loaded.model.to(torch.float32)
+    with pytest.raises(UserError) as refusal:
+        check_reference(loaded, [line(None)] * 2, Silent())
+    assert str(refusal.value) == text.format("float32", "use another model")
 
 
 @pytest.mark.parametrize(

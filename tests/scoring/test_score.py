@@ -94,6 +94,34 @@ def test_the_engine_and_the_reason_are_told(asked: str, dtype: torch.dtype, expe
     assert not progress.warned
 
 
+def test_a_step_that_was_chosen_before_is_taken() -> None:
+    loaded, progress = tiny_loaded(), Listening()
+    direction = random_direction(loaded.model)
+    engine = prepare_engine(loaded, direction, ScoringSettings(), progress, step=0.0123)
+    assert engine.step == 0.0123
+    assert progress.said == [
+        "Engine finite_difference: the fastest, and good in float32; step 0.0123, as given."
+    ]
+
+
+def test_what_is_compiled_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    loaded, progress = tiny_loaded(), Listening()
+    direction = random_direction(loaded.model)
+    asked: list[tuple[Any, list[str]]] = []
+
+    def compiled(model: Any, names: list[str]) -> int:
+        asked.append((model, names))
+        return 7
+
+    monkeypatch.setattr("gradshield.scoring.score.compile_blocks_below", compiled)
+    settings = ScoringSettings(compile=True, engine="per_example")
+    prepare_engine(loaded, direction, settings, progress)
+    assert asked == [(loaded.model, list(direction.tensors))]
+    assert progress.said[0] == (
+        "7 blocks lie below the direction and are compiled at their first use."
+    )
+
+
 def test_the_engines_warning_is_passed_on() -> None:
     loaded = LoadedModel(tiny_architecture("mixtral"), chat_tokenizer(), "tiny")
     direction = Direction(training_direction(loaded.model, mixed_examples()[:3]), {})

@@ -69,7 +69,9 @@ def test_equal_scores_lose_no_row(
 ) -> None:
     decision = decide([value] * rows, reference, rule=rule)
     assert decision.threshold == math.inf
-    assert "no row is removed" in decision.reason
+    what = f"{rows} scored row(s)" if rows < 2 else "all scores are equal"
+    assert decision.reason == (f"{what}: there is nothing to tell apart, so no row is removed.")
+    assert decision.diagnostics == {"warnings": [decision.reason]}
 
 
 @pytest.mark.parametrize("bad", [math.nan, math.inf, -math.inf])
@@ -87,15 +89,25 @@ def test_wrong_arguments_are_named() -> None:
         decide([[0.0, 1.0]])
     with pytest.raises(ValueError, match="level"):
         decide([0.0, 1.0], level=1.0)
-    with pytest.raises(ValueError, match="holds no rows"):
+    with pytest.raises(ValueError, match="reference") as refusal:
         decide([0.0, 1.0], [])
+    assert str(refusal.value) == (
+        "the reference holds no rows: pass None, or scores of harmless rows."
+    )
 
 
 @pytest.mark.parametrize("rule", ["calibrated", "calibrated_fdr"])
 @pytest.mark.parametrize("reference", [None, [0.0] * 19])
 def test_calibrated_rules_ask_for_a_reference(rule: str, reference: list[float] | None) -> None:
-    with pytest.raises(ValueError, match=r"needs at least 20 .* harmless rows"):
+    rows = 0 if reference is None else 19
+    with pytest.raises(ValueError, match="the rule") as refusal:
         decide([0.0, 1.0, 2.0], reference, rule=rule)
+    assert str(refusal.value) == (
+        f"the rule '{rule}' compares scores with those of harmless reference rows and needs at "
+        f"least 20 of them (got {rows}): score a set of harmless rows with the same model and "
+        "direction and pass it as the reference, or choose a rule that works from the scores alone "
+        "('heavy_tailed', 'mixture', 'paper')."
+    )
 
 
 @pytest.mark.parametrize("rule", ["mixture", "heavy_tailed", "adaptive"])

@@ -5,8 +5,8 @@ import math
 import numpy as np
 import pytest
 
-from gradshield.threshold import decide
-from gradshield.threshold.gaussian import fit_gaussians
+from gradshield.threshold import decide, paper
+from gradshield.threshold.gaussian import Component, GaussianFits, fit_gaussians
 
 GRID = np.linspace(-1, 1, 21)
 
@@ -55,6 +55,41 @@ def test_wide_lower_component_gives_the_highest_row_of_the_upper_one() -> None:
 def test_fringe_far_below_removes_everything_above_it() -> None:
     scores = np.r_[GRID[:5] - 9, GRID * 2]
     assert decide(scores, rule="paper").threshold == GRID[4] - 9
+
+
+def test_what_a_decision_between_two_groups_says() -> None:
+    scores = np.r_[GRID, GRID + 10, GRID + 10.01, GRID + 10.02]
+    gain = fit_gaussians(scores, 0).gain
+    assert decide(scores, rule="paper").reason == (
+        f"two Gaussians fit better than one by {gain:.1f} nats; the upper one holds 75 % of the "
+        "rows; the threshold is the highest score of the lower group."
+    )
+    wide = np.r_[np.linspace(-30, 30, 41), 5 + GRID / 20]
+    assert "is the highest score of the upper group." in decide(wide, rule="paper").reason
+
+
+SCORES = np.arange(30.0)
+SOME = SCORES > 20
+
+
+@pytest.mark.parametrize(
+    ("gain", "in_upper", "reason"),
+    [
+        (20.0, SCORES < 0, "every row was assigned to one component, so the threshold is"),
+        (20.0, SCORES >= 0, "every row was assigned to one component, so the threshold is"),
+        (10.0, SOME, "a mixture of two fits better than one Gaussian by only 10.0 nats (needed: "),
+    ],
+)
+def test_without_two_groups_the_single_gaussian_decides(
+    gain: float, in_upper: np.ndarray, reason: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one = Component(1.0, 14.5, 8.0)
+    fits = GaussianFits(one, one, one, gain, in_upper)
+    monkeypatch.setattr(paper, "fit_gaussians", lambda scores, seed: fits)
+    decision = decide(SCORES, rule="paper")
+    assert decision.threshold == 14.5 + 2 * 8
+    assert decision.reason.startswith(reason)
+    assert decision.reason.endswith("the threshold is mean + 2 sd.")
 
 
 @pytest.mark.parametrize("distance", [4.0, 6.0])

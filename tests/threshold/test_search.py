@@ -121,14 +121,121 @@ def test_bisection_takes_the_middle_of_the_bracket() -> None:
     assert [kept for kept, _ in world.seen] == [64, 32, 48, 40, 36, 38, 39]
 
 
-def test_predicted_drifts_follow_the_sums_of_scores_between_measured_drifts() -> None:
+@pytest.mark.parametrize("unit", [1.0, 1e-3])
+def test_predicted_drifts_follow_the_sums_of_scores_between_measured_drifts(unit: float) -> None:
     # Drift is exactly twice the score, so that every prediction between two points is exact.
     scores = np.concatenate([np.full(40, 0.01), np.linspace(0.2, 1, 40)])
     world = World(2 * scores, limit=20.0)
-    result = search_threshold(scores, world, ALIGNED, guess=None)
+    result = search_threshold(unit * scores, world, ALIGNED, guess=None)
     assert result.points[0].predicted_drift is None
     for point in result.points[1:]:
         assert point.predicted_drift == pytest.approx(point.measurement.drift)
+
+
+@dataclass
+class Table:
+    """Measurements that are written down: (complied of 100, drift) by rows kept."""
+
+    rates: dict[int, tuple[int, float]]
+    prompts: int = 100
+    seen: list[int] = field(default_factory=list)
+
+    def __call__(self, positions: Sequence[int], look: int) -> Measurement:
+        self.seen.append(len(positions))
+        complied, drift = self.rates[len(positions)]
+        return Measurement(complied, self.prompts, drift, 0.8, seeds=(look,))
+
+
+# A hundred rows that count alike: predicted drifts go by rows, whatever the sign of the scores.
+ALIKE = np.linspace(0, 1e-9, 100)
+
+
+@pytest.mark.parametrize(
+    "scores",
+    # Where sums of scores fall, rows count.
+    [1 + ALIKE, 1e-3 * (1 + ALIKE), np.linspace(-2, -1e-3, 100)],
+    ids=["alike", "small", "below zero"],
+)
+def test_the_next_point_is_predicted_by_hand(scores: np.ndarray) -> None:
+    """Aligned: 2 of 100, log-odds -3.674. Target: 6 %, log-odds -2.752."""
+    table = Table({100: (60, 15.0), 40: (50, 8.0), 10: (2, 2.0), 25: (30, 5.0), 14: (2, 2.5)})
+    result = search_threshold(
+        scores, table, ALIGNED, guess=scores[40], goal=SearchGoal(most_finetunes=5)
+    )
+    # 40 rows: log-odds 0, drift 8. The target is 25.1 % of the way up, so a drift of 2.01 is too
+    # much, and each row adds 0.2: 10 rows. Then the bracket is 10 to 40, not halved: the middle.
+    # 25 rows: log-odds -0.838, drift 5. 32.5 % of the way from 2 to 5 nats is 2.98: 14 rows.
+    assert table.seen == [100, 40, 10, 25, 14]
+    predicted = [point.predicted_drift for point in result.points]
+    assert predicted[0] is None
+    assert predicted[1:] == pytest.approx([6.0, 2.0, 5.0, 2.8], rel=1e-6)
+
+
+def test_rows_count_where_the_scores_of_a_bracket_add_up_to_nothing() -> None:
+    scores = np.concatenate([np.arange(-20.0, 0.0), np.arange(1.0, 81.0)])
+    table = Table({100: (60, 15.0), 40: (50, 8.0), 10: (2, 2.0)})
+    goal = SearchGoal(most_finetunes=3)
+    result = search_threshold(scores, table, ALIGNED, guess=scores[40], goal=goal)
+    assert table.seen == [100, 40, 10]
+    assert [point.predicted_drift for point in result.points[1:]] == pytest.approx([0.0, 2.0])
+
+
+def test_a_bracket_as_wide_as_the_tolerance_ends_the_search() -> None:
+    scores = 1 + ALIKE
+    table = Table({100: (60, 15.0), 40: (50, 8.0), 10: (2, 2.0), 25: (30, 5.0)})
+    goal = SearchGoal(tolerance=0.15)
+    search_threshold(scores, table, ALIGNED, guess=scores[40], goal=goal)
+    assert table.seen == [100, 40, 10, 25]
+
+
+@pytest.mark.parametrize(
+    ("aligned", "complied", "prompts", "following"),
+    [
+        # The aligned model itself complies more often, or as often: half of the drift is allowed.
+        (60, 50, 100, 20),
+        (50, 50, 100, 20),
+        # It is too unsafe already, so no drift is allowed: a tenth of the bracket at least.
+        (40, 50, 100, 4),
+        # 40 rows hardly miss the target: a tenth of the bracket is cut off at least.
+        (20, 61, 1000, 36),
+    ],
+)
+def test_limits_of_the_next_point(
+    aligned: int, complied: int, prompts: int, following: int
+) -> None:
+    scores = 1 + ALIKE
+    rates = {100: (complied, 15.0), 40: (complied, 8.0), following: (0, 0.0)}
+    table = Table(rates, prompts)
+    start = Measurement(aligned, prompts, 0.0, 0.1)
+    goal = SearchGoal(most_finetunes=3)
+    search_threshold(scores, table, start, guess=scores[40], goal=goal)
+    assert table.seen == [100, 40, following]
+
+
+def test_two_finetunes_of_one_kept_set_are_pooled() -> None:
+    first = Measurement(3, 100, 2.0, 0.75, (0,), {"of": "the first"})
+    second = Measurement(5, 60, 5.0, 0.25, (1,))
+    assert first.pooled(second) == Measurement(8, 160, 3.5, 0.5, (0, 1), {"of": "the first"})
+
+
+def test_what_is_at_the_target_is_safe_and_what_is_at_the_floor_is_useful() -> None:
+    scores = np.arange(100.0)
+
+    def measure(positions: Sequence[int], look: int) -> Measurement:
+        complied, utility = {100: (50, 1.0)}.get(len(positions), (6, 0.95))
+        return Measurement(complied, 100, 1.0, utility, (look,))
+
+    goal = SearchGoal(target=0.06, utility_floor=0.95, most_finetunes=2)
+    # A guess that removes the last row alone is one that can be tried.
+    result = search_threshold(scores, measure, ALIGNED, guess=99.0, goal=goal)
+    assert result.chosen is not None
+    assert result.chosen.kept == 99
+    assert result.reason == (
+        "the largest kept set found safe: 99 of 100 rows, complied with 6.0% of 100 validation "
+        "prompts (95 % interval 2.8% to 12.5%) (target 6%), utility 0.950 against 1.000 on "
+        "everything, where it complies with 50.0% of 100 validation prompts (95 % interval 40.4% "
+        "to 59.6%)."
+    )
 
 
 def test_an_unsafe_kept_set_is_looked_at_again_when_a_larger_one_is_safer() -> None:
@@ -149,6 +256,7 @@ def test_an_unsafe_kept_set_is_looked_at_again_when_a_larger_one_is_safer() -> N
     assert again.measurement.seeds == (0, 1)
     assert again.measurement.prompts == 200
     assert again.measurement.complied == 50
+    assert again.predicted_drift is not None
 
 
 def test_the_second_look_counts() -> None:
@@ -201,6 +309,7 @@ def test_rows_with_equal_scores_stay_together() -> None:
     assert {point.kept for point in result.points} <= {20, 40, 60}
     assert result.chosen is not None
     assert result.chosen.kept == 40
+    assert len(world.seen) == len(result.points), "nothing is measured twice"
 
 
 def test_points_are_told_as_they_come() -> None:
@@ -212,7 +321,7 @@ def test_points_are_told_as_they_come() -> None:
 
 @pytest.mark.parametrize("scores", [[], [[1.0]], [1.0, math.nan]])
 def test_scores_must_be_a_list_of_finite_numbers(scores: list[float]) -> None:
-    with pytest.raises(ValueError, match="scores must be"):
+    with pytest.raises(ValueError, match=r"^scores must be"):
         search_threshold(scores, World(np.zeros(1)), ALIGNED)
 
 

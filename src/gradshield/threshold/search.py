@@ -206,7 +206,7 @@ class _Search:
         self.cuts = self._cuts()
         self.points: dict[int, Point] = {}
         self.finetunes = 0
-        self.widths = [2 * len(scores), len(scores)]
+        self.widths = [len(scores)]
         """Rows undecided before each point that was taken inside the bracket."""
 
     def _cuts(self) -> list[int]:
@@ -310,8 +310,8 @@ class _Search:
         Between measured kept sets the drift grows in proportion to the sum of the scores.
         """
         known = sorted((k, self._measured(k).drift) for k in (0, *self.points))
-        below = max((pair for pair in known if pair[0] <= kept), key=lambda pair: pair[0])
-        above = min((p for p in known if p[0] >= kept), key=lambda p: p[0], default=below)
+        below = max(pair for pair in known if pair[0] <= kept)
+        above = min(pair for pair in known if pair[0] >= kept)
         rise = self.sums[above[0]] - self.sums[below[0]]
         # Below the rows that push towards harm sums fall: rows are all there is to go by then.
         share = (

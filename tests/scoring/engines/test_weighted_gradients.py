@@ -10,7 +10,13 @@ from gradshield.probes.direction import Direction
 from gradshield.scoring.engines.adam import AdamPreconditioned, AdamState, warmed_up
 from gradshield.scoring.engines.normalised import PerExampleNormalised
 from gradshield.scoring.engines.per_example import example_gradient
-from tests.tiny_models import full_logits_loss, mixed_examples, random_direction, tiny_llama
+from tests.tiny_models import (
+    full_logits_loss,
+    losses,
+    mixed_examples,
+    random_direction,
+    tiny_llama,
+)
 
 
 def test_each_layers_gradient_is_made_a_unit_long() -> None:
@@ -63,6 +69,7 @@ def test_the_score_is_the_product_with_adams_step() -> None:
     prepared = AdamPreconditioned().prepare(model, direction, "mean", sample)
     assert "after 3 steps" in prepared.notes[0]
     [score] = prepared.score([example])
+    assert score.row == example.row
     state = warmed_up(model, direction, "mean", sample)
     gradients, loss = example_gradient(model, direction.tensors, example, "mean")
     product = sum(
@@ -82,3 +89,21 @@ def test_the_state_is_not_moved_by_scoring() -> None:
     )
     once, again = (prepared.score(mixed_examples()[2:4]) for _ in range(2))
     assert once == again
+
+
+def test_what_normalised_scores_are_is_told() -> None:
+    model = tiny_llama()
+    prepared = PerExampleNormalised().prepare(model, random_direction(model), "sum", [])
+    assert prepared.notes == (
+        "each layer's gradient of an example is made a unit long: no derivative, a cosine",
+    )
+
+
+def test_the_loss_of_a_normalised_score_is_that_of_its_row() -> None:
+    model = tiny_llama()
+    for reduction in ("sum", "mean"):
+        engine = PerExampleNormalised().prepare(model, random_direction(model), reduction, [])
+        found = engine.score(mixed_examples())
+        assert [score.row for score in found] == [example.row for example in mixed_examples()]
+        expected = losses(mixed_examples(), model)
+        assert [score.loss for score in found] == pytest.approx(expected, rel=1e-4)

@@ -1,1 +1,1 @@
-"""What a run takes, and what it withstands, measured without a model."""
+"""What has to hold on every run: nothing lost, the same scores, bounded memory; measured."""

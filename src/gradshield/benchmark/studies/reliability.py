@@ -20,7 +20,7 @@ from gradshield.benchmark.reliability.memory import MemoryReport, measure_memory
 from gradshield.benchmark.reliability.stand_ins import Kind, save_stand_in_model, write_short_rows
 from gradshield.benchmark.result import Bar, StudyResult
 from gradshield.benchmark.studies.demo import DATA
-from gradshield.config import ModelSettings, RunConfig, ScoringSettings
+from gradshield.config import ModelSettings, RunConfig, ScoringSettings, ThresholdSettings
 from gradshield.data import load_examples
 from gradshield.models.load import load_model
 from gradshield.probes.calibration import answer_probes, measure_direction
@@ -84,7 +84,7 @@ def _config(data: Path, model: Path) -> RunConfig:
         data_path=str(data),
         model=ModelSettings(name=str(model), dtype="float32", device="cpu"),
         # The scores of an untrained model say nothing: half of the rows are removed.
-        threshold={"rule": "calibrated", "level": 0.5},  # type: ignore[arg-type]
+        threshold=ThresholdSettings(rule="calibrated", level=0.5),
     )
 
 
@@ -106,7 +106,7 @@ def _spread(engine: str, progress: Progress) -> DeterminismReport:
     config = RunConfig(
         data_path=str(DATA),
         model=ModelSettings(dtype="float32"),
-        scoring=ScoringSettings(engine=engine),  # type: ignore[arg-type]
+        scoring=ScoringSettings(engine=engine),
     )
     loaded = load_model(**config.model.model_dump(), say=progress.say)
     data = load_examples(open_input(config, progress), loaded.tokenizer, **dict(config.data))

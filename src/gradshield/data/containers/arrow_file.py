@@ -12,6 +12,7 @@ import pyarrow as pa
 
 from gradshield.data.containers.arrow import joined_table, readable, rows_of_tables
 from gradshield.data.containers.base import FileFacts, check_positions, replacing
+from gradshield.data.containers.expansion import within_bounds
 from gradshield.data.rows import SourceRow
 
 KIND = "Arrow file"
@@ -35,7 +36,8 @@ class ArrowFileContainer:
 
     def rows(self, path: Path) -> Iterator[SourceRow]:
         """See `Container.rows`; the table is in memory."""
-        return rows_of_tables(read_arrow(path).to_batches(max_chunksize=1000), path, KIND)
+        batches = within_bounds(read_arrow(path).to_batches(max_chunksize=1000), path)
+        return rows_of_tables(batches, path, KIND)
 
     def read(self, path: Path) -> list[SourceRow]:
         """See `Container.read`."""
@@ -64,7 +66,10 @@ def read_arrow(path: Path) -> Any:
     with readable(path, KIND), path.open("rb") as file:
         opener = pa.ipc.open_file if _is_file(path) else pa.ipc.open_stream
         with closing(pa.PythonFile(file, mode="r")) as source:
-            return opener(source).read_all()
+            table = opener(source).read_all()
+        # Values are read without a check of where they lie: in a damaged file, anywhere.
+        table.validate(full=True)
+        return table
 
 
 def _is_file(path: Path) -> bool:
