@@ -9,6 +9,7 @@ from datasets import ClassLabel, Dataset, DatasetDict, Features, Json, List, Val
 
 from gradshield.data import DataError, open_container
 from gradshield.data.containers.datasets_folder import DatasetsFolderContainer
+from gradshield.errors import UserError
 
 FOLDER = DatasetsFolderContainer()
 
@@ -134,7 +135,7 @@ def test_a_write_that_fails_leaves_what_was_there(
         raise OSError("disk full")
 
     monkeypatch.setattr(Dataset, "save_to_disk", fail)
-    with pytest.raises(OSError, match="disk full"):
+    with pytest.raises(UserError, match="subset cannot be written: disk full"):
         FOLDER.write_subset(source, [1], target)
     assert datasets.load_from_disk(str(target)).to_list() == [VALUES[0]]
     assert sorted(path.name for path in tmp_path.iterdir()) == ["saved", "subset"]
