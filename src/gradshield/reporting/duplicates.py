@@ -145,12 +145,13 @@ def _candidates(found: _Signatures) -> tuple[Ints, Ints, Ints, Ints]:
 def _compare(read: ReadResponses, first: Ints, second: Ints, tokens: Ints) -> npt.NDArray[np.bool_]:
     """Whether the two rows of each pair are near-duplicates, [pairs]; by ascending `second`."""
     alike = np.zeros(first.size, dtype=np.bool_)
-    for firsts in _at_most(distinct(first), tokens):
+    originals = distinct(first)
+    for firsts in _at_most(originals, tokens[originals]):
         pairs = np.flatnonzero(np.isin(first, firsts))
         known = joined(shingles_of(block.of_rows(firsts)) for block in read())
         for block in read():
-            within = _between(second[pairs], block.rows)
-            for some in _at_most(pairs[within], tokens[first] + tokens[second]):
+            own = pairs[_between(second[pairs], block.rows)]
+            for some in _at_most(own, tokens[first[own]] + tokens[second[own]]):
                 sets = shingles_of(block.of_rows(second[some]))
                 likenesses = likeness(
                     known.take(np.searchsorted(known.rows, first[some])),
@@ -169,8 +170,8 @@ def _between(ascending: Ints, rows: Ints) -> slice:
 
 
 def _at_most(places: Ints, sizes: Ints) -> Iterator[Ints]:
-    """Places cut into runs of at most `MOST_SHINGLES` in all, or of one place."""
-    number = np.cumsum(sizes[places]) // MOST_SHINGLES
+    """Places, of so many shingles each, in runs of about `MOST_SHINGLES`, or of one place."""
+    number = np.cumsum(sizes) // MOST_SHINGLES
     yield from np.split(places, np.flatnonzero(np.diff(number)) + 1) if places.size else ()
 
 
