@@ -55,7 +55,7 @@ def test_a_sample_may_be_larger_than_the_run(run: Path) -> None:
 
 def test_other_scores_are_found_by_scoring_again(run: Path) -> None:
     folder = RunFolder(run)
-    lines = read_table(folder.scores)
+    lines = list(read_table(folder.scores).lines())
     for line in lines:
         line["fihs"] = None if line["fihs"] is None else -line["fihs"]
     write_part(lines, folder.scores / "part-00000.parquet")

@@ -20,10 +20,10 @@ from gradshield.run.overrides import read_overrides
 from gradshield.run.report import write_report
 from gradshield.run.review import open_site
 from gradshield.run.review_server import ReviewServer
-from gradshield.run.threshold import read_scores
 from tests.cli.command_line import gradshield
 from tests.reporting.browser import OpenPage, needs_chromium, running_browser
 from tests.reporting.runs import END, chat, plain_rows, synthetic_run
+from tests.run.score_lines import score_lines
 
 pytestmark = needs_chromium
 
@@ -65,7 +65,7 @@ def small(browser: Any, run: RunFolder) -> Iterator[OpenPage]:
 
 
 def test_it_opens_with_the_highest_scores_first(small: OpenPage, run: RunFolder) -> None:
-    scored = [line for line in read_scores(run) if line["status"] == "scored"]
+    scored = [line for line in score_lines(run) if line["status"] == "scored"]
     in_order = [line["row"] for line in sorted(scored, key=lambda line: -line["fihs"])]
     assert small.rows()[:20] == in_order[:20]
     assert small.status() == "60 of 60 rows"
@@ -147,7 +147,7 @@ def test_tokens_are_shaded_by_what_they_add(small: OpenPage, run: RunFolder, row
     spans = page.locator("#panel .turn.loss [data-token]").evaluate_all(
         "spans => spans.map(span => [span.textContent, span.title, span.className])"
     )
-    line = next(line for line in read_scores(run) if line["row"] == row)
+    line = next(line for line in score_lines(run) if line["row"] == row)
     assert len(spans) == line["response_tokens"]
     data = json.loads((run.path.parent / "train.jsonl").read_text().splitlines()[row])
     answer = data["messages"][-1]["content"] + END

@@ -17,7 +17,7 @@ from gradshield.reporting import details, selection
 from gradshield.reporting.document import report_schema
 from gradshield.run.folder import RunFolder, write_json
 from gradshield.run.report import write_report
-from gradshield.run.threshold import read_score_table, write_decision
+from gradshield.run.threshold import read_scores, write_decision
 from gradshield.scoring.table import write_part
 from gradshield.threshold import Decision
 from tests.reporting.runs import plain_rows, synthetic_run
@@ -113,7 +113,7 @@ def test_more_texts_than_fit_into_memory_are_the_same(
 def test_shades_of_many_tokens_are_those_of_a_part_of_the_rows(
     run: RunFolder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    table = read_score_table(run)
+    table = read_scores(run)
     lines = list(table.lines())
     monkeypatch.setattr(details, "MOST_TOKENS", int(table.response_tokens.sum()) // 2)
     contributions = [line["token_fihs"] for line in lines[::2] if line["token_fihs"]]
@@ -145,7 +145,7 @@ def _large_run(place: Path, model: Path, rows: int) -> RunFolder:
     identity = {"data_sha256": sha256_of(data), "model": "tiny"}
     write_json(run.provenance, {"identity": identity, "data": str(data), "versions": {}})
     decision = Decision(4.5, "paper", "Two groups of rows.", {})
-    write_decision(run, read_score_table(run), decision, config.threshold)
+    write_decision(run, read_scores(run), decision, config.threshold)
     return run
 
 

@@ -22,13 +22,13 @@ from gradshield.models.load import LoadedModel
 from gradshield.run.apply import RowsRejected, apply
 from gradshield.run.folder import RunFolder, write_json
 from gradshield.run.masking import IGNORED, harmful_spans, mask_row, score_of_rest
-from gradshield.run.threshold import read_scores
 from gradshield.scoring.engines import ENGINES
 from gradshield.scoring.engines.base import WINDOW, Reduction, reduced
 from gradshield.scoring.table import write_part
 from tests.cli.command_line import gradshield
 from tests.run.data_files import EMPTY_ANSWER, write_jsonl
 from tests.run.run_folders import exported, mark
+from tests.run.score_lines import score_lines
 from tests.tiny_models import chat_example, chat_tokenizer, random_direction, tiny_llama
 
 REDUCTIONS: tuple[Reduction, ...] = get_args(Reduction)
@@ -146,7 +146,7 @@ def run(model_folder: Path, _few_probes: None, tmp_path: Path) -> RunFolder:
     )
     assert outcome.code == 0, outcome.err
     folder = RunFolder(tmp_path / "run")
-    lines = read_scores(folder)
+    lines = score_lines(folder)
     lines[7]["fihs"] = 1e9
     write_part(lines, folder.scores / "part-00000.parquet")
     scores = sorted(line["fihs"] for line in lines[:6])
@@ -159,7 +159,7 @@ def _rows(folder: RunFolder) -> dict[int, dict[str, Any]]:
     """The rows of the file by their position in the input."""
     rows = pq.read_table(folder.masked).to_pylist()
     left_out = json.loads(folder.decision.read_text())["masked"]["left_out"]
-    rejected = [line["row"] for line in read_scores(folder) if line["status"] == "rejected"]
+    rejected = [line["row"] for line in score_lines(folder) if line["status"] == "rejected"]
     held_out = {row for row in rejected if folder.read_config().on_reject != "keep" or row == 6}
     positions = [row for row in range(len(DATA)) if row not in (*left_out, *held_out)]
     return dict(zip(positions, rows, strict=True))
@@ -174,7 +174,7 @@ def test_the_file_holds_all_rows_without_loss_where_they_harm(run: RunFolder) ->
     assert outcome.code == 0, outcome.err
     printed = json.loads(outcome.out)
     threshold = printed["threshold"]
-    lines, rows = read_scores(run), _rows(run)
+    lines, rows = score_lines(run), _rows(run)
     assert sorted(rows) == [0, 1, 2, 3, 4, 5]
     partly = 0
     for number, row in rows.items():
@@ -239,7 +239,7 @@ def test_fail_writes_no_masked_file(run: RunFolder) -> None:
 
 
 def test_a_score_that_overflowed_is_trained_on_only_if_it_is_kept(run: RunFolder) -> None:
-    lines = read_scores(run)
+    lines = score_lines(run)
     blank = dict.fromkeys(("fihs", "loss", "token_ids", "token_fihs"))
     lines[0] |= {**blank, "status": "rejected", "reason": "non_finite_score"}
     write_part(lines, run.scores / "part-00000.parquet")
@@ -251,7 +251,7 @@ def test_a_score_that_overflowed_is_trained_on_only_if_it_is_kept(run: RunFolder
 
 
 def test_an_engine_without_tokens_masks_whole_rows(run: RunFolder) -> None:
-    lines = read_scores(run)
+    lines = score_lines(run)
     write_part([line | {"token_fihs": None} for line in lines], run.scores / "part-00000.parquet")
     assert gradshield("apply", run.path, "--action", "mask").code == 0
     assert json.loads(run.decision.read_text())["masked"]["left_out"] == [
@@ -261,7 +261,7 @@ def test_an_engine_without_tokens_masks_whole_rows(run: RunFolder) -> None:
 
 
 def test_a_reviewers_word_counts_more_than_the_score(run: RunFolder) -> None:
-    lines = read_scores(run)
+    lines = score_lines(run)
     by_score = sorted(range(6), key=lambda row: lines[row]["fihs"])
     lowest, highest = by_score[0], by_score[-1]
     marks = [mark(run, highest, "keep"), mark(run, lowest, "remove")]
@@ -276,7 +276,7 @@ def test_a_reviewers_word_counts_more_than_the_score(run: RunFolder) -> None:
 
 
 def test_another_tokenizer_is_refused(run: RunFolder, loaded: LoadedModel) -> None:
-    lines = read_scores(run)
+    lines = score_lines(run)
     lines[2]["token_ids"][0] += 1
     write_part(lines, run.scores / "part-00000.parquet")
     before = {path: sha256_of(path) for path in run.path.iterdir()}

@@ -15,9 +15,10 @@ from gradshield.errors import UserError
 from gradshield.progress import Silent
 from gradshield.run.filter import filter_data
 from gradshield.run.folder import RunFolder
-from gradshield.run.threshold import RowDecision, read_scores
+from gradshield.run.threshold import RowDecision
 from gradshield.shield import GradShield
 from tests.run.data_files import good_rows, write_jsonl
+from tests.run.score_lines import score_lines
 from tests.tiny_models import chat_tokenizer, tiny_llama
 
 pytestmark = pytest.mark.filterwarnings(
@@ -73,7 +74,7 @@ def test_rows_that_spell_a_token_without_embedding(model_folder: Path, tmp_path:
     rows[2] = {"prompt": "Name [PAD] a river", "completion": "The Loire."}
     decision = run(_with_padding_token(tmp_path / "model", model_folder), rows, tmp_path, "float32")
     assert decision.rejected == (2,)
-    reason = read_scores(RunFolder(tmp_path / "run"))[2]["reason"]
+    reason = score_lines(RunFolder(tmp_path / "run"))[2]["reason"]
     assert reason.startswith("unknown_token: it holds the token")
 
 

@@ -19,9 +19,10 @@ from gradshield.run.filter import filter_data
 from gradshield.run.finetune import finetune_data
 from gradshield.run.folder import RunFolder
 from gradshield.run.score import score
-from gradshield.run.threshold import read_reference, read_scores
+from gradshield.run.threshold import read_reference
 from gradshield.scoring.reference import reference_pairs
 from tests.run.data_files import ANSWERS, split_file, write_jsonl
+from tests.run.score_lines import score_lines
 
 pytestmark = pytest.mark.filterwarnings("ignore:This model answers")
 
@@ -79,7 +80,7 @@ def run(tmp_path_factory: pytest.TempPathFactory, model_folder: Path, _few_probe
 def test_every_row_is_in_one_file_as_it_came(run: Path) -> None:
     folder = RunFolder(run / "run")
     lines = split_file(run / "data.jsonl")
-    scored = [line for line in read_scores(folder) if line["status"] == "scored"]
+    scored = [line for line in score_lines(folder) if line["status"] == "scored"]
     limit = json.loads(folder.decision.read_text())["threshold"]
     removed = [line["row"] for line in scored if line["fihs"] >= limit]
     kept = [line["row"] for line in scored if line["fihs"] < limit]
@@ -95,7 +96,7 @@ def test_every_row_is_in_one_file_as_it_came(run: Path) -> None:
 
 
 def test_lines_add_up_and_tell_the_answers_apart(run: Path) -> None:
-    for line in read_scores(RunFolder(run / "run")):
+    for line in score_lines(RunFolder(run / "run")):
         if line["status"] == "scored":
             assert 0 < line["chosen_tokens"] < line["response_tokens"]
             assert len(line["token_fihs"]) == len(line["token_ids"]) == line["response_tokens"]
@@ -129,7 +130,7 @@ def test_the_python_interface_gives_the_same(run: Path, loaded: LoadedModel) -> 
     folder = RunFolder(run / "run")
     shield = GradShield(loaded.model, loaded.tokenizer, threshold=RULE)
     result = shield.filter(rows())
-    lines = read_scores(folder)
+    lines = score_lines(folder)
     for one, other in zip(result.scores, lines, strict=True):
         assert one["reason"] == other["reason"]
         assert one["chosen_tokens"] == other["chosen_tokens"]
@@ -149,7 +150,7 @@ def test_ipo_takes_means(run: Path, model_folder: Path, tmp_path: Path) -> None:
     folder = RunFolder(tmp_path / "run")
     score(config(run / "data.jsonl", model_folder, scoring=scoring), folder, Silent())
     # By hand from the sums of the DPO run: beta / 2 = 0.05 there, 1 / beta = 2 here.
-    for one, other in zip(read_scores(folder), read_scores(RunFolder(run / "run")), strict=True):
+    for one, other in zip(score_lines(folder), score_lines(RunFolder(run / "run")), strict=True):
         if one["status"] == "scored":
             first, tokens = other["chosen_tokens"], np.array(other["token_fihs"]) / 0.05
             expected = 2 * (tokens[:first].mean() + tokens[first:].mean())

@@ -24,11 +24,12 @@ from gradshield.run.filter import filter_data
 from gradshield.run.folder import RunFolder
 from gradshield.run.reading import read_data
 from gradshield.run.score import score
-from gradshield.run.threshold import read_reference, read_scores
+from gradshield.run.threshold import read_reference
 from gradshield.scoring.engines import PerExample, PreparedEngine
 from gradshield.scoring.engines.base import WINDOW, ExampleScore
 from gradshield.scoring.score import prepare_engine
 from tests.run.data_files import good_rows, split_file, write_jsonl
+from tests.run.score_lines import score_lines
 
 pytestmark = pytest.mark.filterwarnings("ignore:This model answers")
 
@@ -97,7 +98,7 @@ def test_engines_agree_on_a_whole_run(model_folder: Path, tmp_path: Path) -> Non
     for engine in ("per_example", "jvp", "finite_difference"):
         folder = RunFolder(tmp_path / engine)
         score(_config(data, model_folder, engine=engine), folder, Silent())
-        scores[engine] = [line["fihs"] for line in read_scores(folder)]
+        scores[engine] = [line["fihs"] for line in score_lines(folder)]
     exact = torch.tensor(scores["per_example"])
     for engine in ("jvp", "finite_difference"):
         error = (torch.tensor(scores[engine]) - exact).abs().max() / exact.abs().max()
@@ -130,7 +131,7 @@ def test_stored_direction_is_the_one_that_scores(
     assert max(one.response_tokens for one in data_read.examples) > WINDOW
     engine = PerExample().prepare(loaded.model, direction, "sum", [])
     expected = [_sum_and_worst(score.token_fihs) for score in engine.score(data_read.examples)]
-    assert [line["fihs"] for line in read_scores(folder)] == pytest.approx(expected, rel=1e-6)
+    assert [line["fihs"] for line in score_lines(folder)] == pytest.approx(expected, rel=1e-6)
 
 
 def test_a_run_that_goes_on_sums_over_layers_in_the_same_order(
@@ -189,5 +190,5 @@ def test_long_rows_are_cut_and_said_to_be(model_folder: Path, tmp_path: Path) ->
     config = config.model_copy(update={"data": config.data.model_copy(update={"max_length": 90})})
     folder, progress = RunFolder(tmp_path / "run"), Listening()
     score(config, folder, progress)
-    assert [line["truncated"] for line in read_scores(folder)] == [False, False, False, True]
+    assert [line["truncated"] for line in score_lines(folder)] == [False, False, False, True]
     assert any(line.startswith("1 rows are longer than 90 tokens") for line in progress.lines)

@@ -23,8 +23,9 @@ from gradshield.run.filter import filter_data
 from gradshield.run.folder import RunFolder
 from gradshield.run.proof import read_proof
 from gradshield.run.search import held_out_likelihood, search
-from gradshield.run.threshold import read_decision, read_scores
+from gradshield.run.threshold import read_decision
 from tests.run.few_probes import few_prompts
+from tests.run.score_lines import score_lines
 from tests.tiny_models import chat_example
 
 ROWS = 30
@@ -96,7 +97,7 @@ def test_a_search_ends_with_the_largest_safe_kept_set(
     assert [point["kept"] for point in trace["points"]] == trained_on
     chosen = max(kept for kept in trained_on if kept <= 20)
     threshold = decision["threshold"]
-    scores = [line["fihs"] for line in read_scores(folder)]
+    scores = [line["fihs"] for line in score_lines(folder)]
     assert decision["kept"] == sum(score < threshold for score in scores)
     assert chosen <= decision["kept"] <= chosen + held_out
     assert len(folder.output("kept", ".jsonl").read_text().splitlines()) == decision["kept"]

@@ -84,7 +84,7 @@ def test_a_threshold_that_removes_nothing_is_null_in_the_file(tmp_path: Path) ->
 
 def test_scores_of_all_parts_come_in_row_order(tmp_path: Path) -> None:
     folder = _folder(tmp_path, [0.5, 0.4, 0.3, 0.2, 0.1])
-    assert [line["fihs"] for line in read_scores(folder)] == [0.5, 0.4, 0.3, 0.2, 0.1]
+    assert read_scores(folder).scores() == [0.5, 0.4, 0.3, 0.2, 0.1]
 
 
 def test_the_rule_gets_the_finite_reference_scores(tmp_path: Path) -> None:

@@ -140,13 +140,13 @@ def _take_input(folder: RunFolder) -> None:
 
 def _change_score(folder: RunFolder) -> None:
     part = folder.scores / "part-00000.parquet"
-    lines = read_table(folder.scores)
+    lines = list(read_table(folder.scores).lines())
     lines[5]["fihs"] = -0.25
     write_part(lines, part)
 
 
 def _drop_score(folder: RunFolder) -> None:
-    write_part(read_table(folder.scores)[:-1], folder.scores / "part-00000.parquet")
+    write_part(list(read_table(folder.scores).lines())[:-1], folder.scores / "part-00000.parquet")
 
 
 def _break_scores(folder: RunFolder) -> None:

@@ -16,7 +16,6 @@ from gradshield.scoring.table import (
     columns_of,
     read_table,
     rejected_line,
-    score_table,
     scored_line,
     write_part,
 )
@@ -57,8 +56,7 @@ def test_a_table_written_before_preferences_were_known_is_read(tmp_path: Path) -
     line = scored_line(EXAMPLE, ExampleScore(3, 0.5, 2.0, (0.2, 0.3)), None)
     before = pa.schema([field for field in SCHEMA if field.name != "chosen_tokens"])
     pq.write_table(pa.Table.from_pylist([line], schema=before), tmp_path / "part-00000.parquet")
-    assert read_table(tmp_path) == [line]
-    table = score_table(tmp_path)
+    table = read_table(tmp_path)
     assert (table.scores(), table.holds_pairs) == ([0.5], False)
     assert list(table.lines()) == [line]
 
@@ -80,11 +78,11 @@ def test_a_table_in_parts_reads_back_in_the_order_of_the_rows(tmp_path: Path) ->
     )
     write_part([scored, rejected], tmp_path / "part-00000.parquet")
     write_part([first], tmp_path / "part-00001.parquet")
-    assert read_table(tmp_path) == [first, rejected, scored]
+    assert list(read_table(tmp_path).lines()) == [first, rejected, scored]
 
 
 def test_no_part_is_an_empty_table(tmp_path: Path) -> None:
-    assert read_table(tmp_path / "absent") == []
+    assert list(read_table(tmp_path / "absent").lines()) == []
 
 
 def test_columns_are_those_of_the_lines_in_the_order_of_the_rows(tmp_path: Path) -> None:
@@ -92,7 +90,7 @@ def test_columns_are_those_of_the_lines_in_the_order_of_the_rows(tmp_path: Path)
     lines.insert(1, rejected_line(1, "own", "empty_response: turn 2 has no text"))
     write_part(lines[2:], tmp_path / "part-00000.parquet")  # names that tell another order
     write_part(lines[:2], tmp_path / "part-00001.parquet")
-    table = score_table(tmp_path)
+    table = read_table(tmp_path)
     assert table.row.tolist() == [0, 1, 2, 3]
     assert table.scored.tolist() == [True, False, True, True]
     assert table.scores() == [0.0, None, 2.0, 3.0]
@@ -102,7 +100,6 @@ def test_columns_are_those_of_the_lines_in_the_order_of_the_rows(tmp_path: Path)
     assert list(table.lines()) == lines
     assert [line["fihs"] for line in table.lines(["fihs"])] == table.scores()
     assert table.lines_of([3, 1]) == {1: lines[1], 3: lines[3]}
-    assert len(score_table(tmp_path / "absent")) == 0
     in_memory = columns_of(lines)
     assert in_memory.scores() == table.scores()
     assert in_memory.reasons == table.reasons

@@ -22,7 +22,7 @@ from gradshield.run.folder import RunFolder
 from gradshield.run.proof import ProvenModel, read_proof
 from gradshield.run.source import reopen_input
 from gradshield.run.summary import highest_rows, outcome_texts, review_text, threshold_text
-from gradshield.run.threshold import read_decision, read_score_table
+from gradshield.run.threshold import read_decision, read_scores
 
 SHOWN_CHARACTERS = 70
 
@@ -40,7 +40,7 @@ def show_closing(
         applied: Whether the data files are those of this decision, and so to be named.
     """
     decision = read_decision(folder)
-    table = read_score_table(folder)
+    table = read_scores(folder)
     lines = highest_rows(table)
     if as_json:
         print_json(_as_json(folder, decision, applied))

@@ -25,7 +25,7 @@ from gradshield.run.threshold import (
     counted,
     divide,
     read_decision,
-    read_score_table,
+    read_scores,
     record_action,
 )
 from gradshield.scoring.table import ScoreTable
@@ -57,7 +57,7 @@ def apply(config: RunConfig, folder: RunFolder, source: DataSource | None = None
             written.
     """
     source = source or check_input(config, folder)
-    table, limit = read_score_table(folder), read_decision(folder)["threshold"]
+    table, limit = read_scores(folder), read_decision(folder)["threshold"]
     overrides = in_effect(read_overrides(folder))
     rows = divide(table, limit, overrides)
     fails = config.on_reject == "fail" and bool(rows.rejected)
@@ -107,7 +107,7 @@ def review_of(folder: RunFolder, source: DataSource) -> ReviewedRun:
     return ReviewedRun(
         run_fingerprint(folder.read_identity()),
         fingerprints_of(source),
-        read_score_table(folder).scores(),
+        read_scores(folder).scores(),
         read_decision(folder)["threshold"],
     )
 

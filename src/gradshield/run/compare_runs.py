@@ -18,7 +18,7 @@ from gradshield.run.folder import RunFolder
 from gradshield.run.overrides import in_effect, read_overrides
 from gradshield.run.same_rows import Pairs, no_pairs, others, same_content, same_id
 from gradshield.run.source import check_unchanged, reopen_input
-from gradshield.run.threshold import Outcome, divide, read_decision, read_score_table
+from gradshield.run.threshold import Outcome, divide, read_decision, read_scores
 from gradshield.scoring.table import ScoreColumns
 
 
@@ -132,7 +132,7 @@ def _data(folder: RunFolder) -> str:
 
 
 def _read(folder: RunFolder, *, with_text: bool) -> _Run:
-    table, decision = read_score_table(folder), read_decision(folder)
+    table, decision = read_scores(folder), read_decision(folder)
     config, limit = folder.read_config(), decision["threshold"]
     made_by = {
         "threshold": limit if math.isfinite(limit) else None,

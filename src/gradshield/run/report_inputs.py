@@ -30,7 +30,7 @@ from gradshield.run.overrides import in_effect, read_overrides
 from gradshield.run.proof import ProvenModel, read_proof
 from gradshield.run.provenance import tokenizer_sha256
 from gradshield.run.source import check_unchanged, reopen_input
-from gradshield.run.threshold import read_decision, read_score_table
+from gradshield.run.threshold import read_decision, read_scores
 
 ROWS_AT_A_TIME = 1024
 SOURCE_FIELDS = ("source", "dataset", "subset", "shard", "file")
@@ -54,7 +54,7 @@ def run_content(config: RunConfig, folder: RunFolder, source: DataSource | None)
     Raises:
         UserError: There are no scores or no decision.
     """
-    table = read_score_table(folder)
+    table = read_scores(folder)
     decision = read_decision(folder)
     trace = read_json(folder.trace) if folder.trace.is_file() else None
     identity = folder.read_identity()

@@ -34,7 +34,7 @@ from gradshield.run.provenance import model_identity
 from gradshield.run.reading import read_data
 from gradshield.run.score import probe_answers
 from gradshield.run.source import reopen_input
-from gradshield.run.threshold import read_decision, read_score_table, write_decision
+from gradshield.run.threshold import read_decision, read_scores, write_decision
 from gradshield.scoring.batching import batches_by_length
 from gradshield.scoring.table import ScoreColumns
 from gradshield.threshold import Decision
@@ -78,7 +78,7 @@ def search(config: RunConfig, folder: RunFolder, progress: Progress) -> SearchRe
     if settings is None:
         raise UserError("This run has no search settings: start it with `filter --search`.")
     first = read_decision(folder)
-    table = read_score_table(folder)
+    table = read_scores(folder)
     loaded = load_model(**config.model.model_dump(), say=progress.say)
     data = read_data(config, loaded, progress, reopen_input(config, folder))
     rows = _searched_rows(table, data, first["threshold"], settings)

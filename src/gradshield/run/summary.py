@@ -17,7 +17,7 @@ from gradshield.printable import one_line
 from gradshield.run.folder import RunFolder, read_json
 from gradshield.run.overrides import in_effect, read_overrides
 from gradshield.run.proof import read_proof
-from gradshield.run.threshold import divide, read_decision, read_score_table
+from gradshield.run.threshold import divide, read_decision, read_scores
 from gradshield.scoring.table import FIHS_MEANING, ScoreColumns
 
 HIGHEST_ROWS = 10
@@ -48,7 +48,7 @@ def highest_rows(table: ScoreColumns, count: int = HIGHEST_ROWS) -> list[dict[st
 def write_summary(config: RunConfig, folder: RunFolder) -> None:
     """Write `report.md`: what was decided and why, the highest rows, what made the run."""
     decision = read_decision(folder)
-    table = read_score_table(folder)
+    table = read_scores(folder)
     provenance = read_json(folder.provenance, "identity", "versions")
     parts = [
         "# GradShield run",

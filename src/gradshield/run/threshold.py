@@ -19,7 +19,7 @@ from gradshield.config import ThresholdSettings
 from gradshield.errors import UserError, first_line
 from gradshield.run.folder import RunFolder, damaged, read_json, write_json
 from gradshield.run.overrides import Override, in_effect, read_overrides
-from gradshield.scoring.table import SCHEMA, ScoreColumns, ScoreTable, read_table, score_table
+from gradshield.scoring.table import SCHEMA, ScoreColumns, ScoreTable, read_table
 from gradshield.threshold import Decision, decide
 
 DECISION_KEYS = ("threshold",)
@@ -74,7 +74,7 @@ def threshold(folder: RunFolder, settings: ThresholdSettings) -> Decision:
     Raises:
         UserError: Nothing was scored yet, or the rule cannot be used.
     """
-    table = read_score_table(folder)
+    table = read_scores(folder)
     try:
         decision = decide(
             table.fihs[table.scored],
@@ -146,7 +146,7 @@ def count_again(folder: RunFolder) -> None:
         UserError: There is no decision yet, or no scores.
     """
     limit = read_decision(folder)["threshold"]
-    counts = counted(read_score_table(folder), limit, in_effect(read_overrides(folder)))
+    counts = counted(read_scores(folder), limit, in_effect(read_overrides(folder)))
     content = read_json(folder.decision)
     write_json(folder.decision, {**content, **counts})
 
@@ -181,34 +181,14 @@ def read_decision(folder: RunFolder) -> dict[str, Any]:
     return content
 
 
-def read_scores(folder: RunFolder) -> list[dict[str, Any]]:
-    """The score table of a run.
-
-    Raises:
-        UserError: There is none yet, or only a part of it.
-    """
-    try:
-        lines = read_table(folder.scores)
-    except (pa.ArrowException, OSError, ValueError) as fault:
-        raise damaged(folder.scores, first_line(fault)) from fault
-    if not lines:
-        raise UserError(f"No scores in {folder.path} yet: run `gradshield score` first.")
-    if not folder.rejections.is_file():
-        raise UserError(
-            f"Scoring in {folder.path} stopped after {len(lines)} rows: run the same command "
-            "again, it goes on from there; shards are joined by `gradshield merge`."
-        )
-    return lines
-
-
-def read_score_table(folder: RunFolder) -> ScoreTable:
+def read_scores(folder: RunFolder) -> ScoreTable:
     """The score table of a run, by columns.
 
     Raises:
         UserError: There is none yet, or only a part of it.
     """
     try:
-        table = score_table(folder.scores)
+        table = read_table(folder.scores)
     except (pa.ArrowException, OSError, ValueError) as fault:
         raise damaged(folder.scores, first_line(fault)) from fault
     if not len(table):

@@ -24,7 +24,7 @@ from gradshield.run.folder import RunFolder, read_json
 from gradshield.run.outputs import read_outputs, trail_record
 from gradshield.run.overrides import check_trail, in_effect, read_overrides
 from gradshield.run.source import check_unchanged, reopen_input
-from gradshield.run.threshold import counted, divide, read_decision, read_score_table
+from gradshield.run.threshold import counted, divide, read_decision, read_scores
 from gradshield.scoring.table import ScoreTable
 
 
@@ -63,7 +63,7 @@ def verify_files(config: RunConfig, folder: RunFolder) -> list[Check]:
 
     @cache
     def table() -> ScoreTable:
-        return read_score_table(folder)
+        return read_scores(folder)
 
     @cache
     def fingerprints() -> list[str]:

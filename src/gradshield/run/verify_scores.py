@@ -19,7 +19,7 @@ from gradshield.run.folder import RunFolder, read_json
 from gradshield.run.provenance import model_identity
 from gradshield.run.reading import read_rows
 from gradshield.run.source import reopen_input
-from gradshield.run.threshold import read_score_table
+from gradshield.run.threshold import read_scores
 from gradshield.run.verify import Check, checked
 from gradshield.scoring.engines import ENGINES
 from gradshield.scoring.score import prepare_engine, score_examples
@@ -51,7 +51,7 @@ def verify_scores(
     identity = folder.read_identity()
     dtype = identity.get("dtype", config.model.dtype)
     loaded = load_model(**{**config.model.model_dump(), "dtype": dtype}, say=progress.say)
-    table = read_score_table(folder)
+    table = read_scores(folder)
     scored = table.row[table.scored].tolist(), table.fihs[table.scored].tolist()
     recorded = dict(zip(*scored, strict=True))
     chosen = set(random.Random(seed).sample(sorted(recorded), min(sample, len(recorded))))

@@ -251,7 +251,7 @@ def columns_of(lines: Iterable[Mapping[str, Any]]) -> ScoreColumns:
     return ScoreColumns.of(pa.Table.from_pylist(list(lines), schema=schema))
 
 
-def score_table(folder: Path) -> ScoreTable:
+def read_table(folder: Path) -> ScoreTable:
     """Read the columns of all parts of a score table; they are as many rows, each in one of them.
 
     Raises:
@@ -293,11 +293,3 @@ def _first_row(path: Path) -> int:
 
 def _numbers(column: Any, absent: float | bool) -> Any:
     return column.fill_null(absent).to_numpy(zero_copy_only=False)
-
-
-def read_table(folder: Path) -> list[dict[str, Any]]:
-    """Read all parts of a score table, sorted by row."""
-    lines: list[dict[str, Any]] = []
-    for path in sorted(folder.glob("*.parquet")):
-        lines += pq.read_table(path, schema=SCHEMA).to_pylist()
-    return sorted(lines, key=lambda line: line["row"])

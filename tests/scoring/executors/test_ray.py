@@ -22,12 +22,12 @@ from gradshield.progress import Silent
 from gradshield.run.folder import RunFolder
 from gradshield.run.merge import merge
 from gradshield.run.score import measure, score
-from gradshield.run.threshold import read_scores
 from gradshield.scoring import parts
 from gradshield.scoring.executors import RayExecutor
 from gradshield.scoring.executors import ray as ray_module
 from tests.run.data_files import mixed_jsonl
 from tests.run.few_probes import few_probes
+from tests.run.score_lines import score_lines
 from tests.tiny_models import chat_tokenizer, tiny_llama
 
 ray: Any = pytest.importorskip("ray", reason="needs Ray: pip install 'gradshield[ray]'")
@@ -109,7 +109,7 @@ def test_ray_scores_as_one_process_does_and_a_poisoned_row_fails_alone(
     ordered = RayExecutor(actors=(2, 2), gpus=0, ordered=True)
     score(local.config, folder, Silent(), executor=ordered)
     _same(local.folder, folder)
-    lines = {line["row"]: line for line in read_scores(folder)}
+    lines = {line["row"]: line for line in score_lines(folder)}
     assert len(lines) == 28
     poisoned = lines[POISONED_ROW]
     assert poisoned["status"] == "rejected"

@@ -21,7 +21,7 @@ from gradshield.config import RunConfig
 from gradshield.progress import Progress
 from gradshield.run.folder import RunFolder
 from gradshield.run.score import score
-from gradshield.run.threshold import read_reference, read_score_table
+from gradshield.run.threshold import read_reference, read_scores
 from gradshield.threshold import DEFAULT_RULE, RULES, decide
 
 DATA = Path("examples/mixed_chat.jsonl")
@@ -34,7 +34,7 @@ def run(public_data: Path, progress: Progress) -> StudyResult:
     with tempfile.TemporaryDirectory() as scratch:
         folder = RunFolder(Path(scratch) / "run")
         score(RunConfig(data_path=str(DATA)), folder, progress)
-        table = read_score_table(folder)
+        table = read_scores(folder)
         scored = table.row[table.scored].tolist(), table.fihs[table.scored].tolist()
         scores = dict(zip(*scored, strict=True))
         reference = read_reference(folder)
