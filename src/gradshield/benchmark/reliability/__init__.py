@@ -1,1 +1,1 @@
-"""Measurements of what has to hold on every run: the same scores, and nothing lost."""
+"""What a run takes, and what it withstands, measured without a model."""
