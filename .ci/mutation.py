@@ -122,7 +122,7 @@ def report(tested: list[Mutant], options: argparse.Namespace, seconds: float) ->
         "hardware": {"machine": platform.machine(), "processes": 1},
         "python": platform.python_version(),
         "made": Counter(mutant.module for mutant in mutants()),
-        "tested": sum(total.values()),
+        "drawn": sum(total.values()),
         "total": total,
         "modules": modules,
         "survivors": [

@@ -43,3 +43,8 @@ def test_a_batch_is_filled_before_the_next_one_begins() -> None:
 def test_an_example_longer_than_the_budget_is_scored_by_itself() -> None:
     rows = [[e.row for e in b] for b in batches_by_length([of_length(0, 50), of_length(1, 50)], 10)]
     assert rows == [[0], [1]]
+
+
+def test_a_batch_may_fill_its_budget_to_the_last_token() -> None:
+    batches = batches_by_length([of_length(row, 3) for row in range(3)], 9)
+    assert [len(batch) for batch in batches] == [3]

@@ -30,10 +30,10 @@ def test_memory_is_measured_on_the_first_batch_alone(monkeypatch: pytest.MonkeyP
     asked: list[str] = []
     fake = SimpleNamespace(
         reset_peak_memory_stats=lambda device: asked.append("reset"),
-        memory_allocated=lambda device: 1_000_000,
-        max_memory_allocated=lambda device: 3_000_000,
-        memory_reserved=lambda device: 4_000_000,
-        mem_get_info=lambda device: (10_000_000, 80_000_000),
+        memory_allocated={CUDA: 1_000_000}.__getitem__,
+        max_memory_allocated={CUDA: 3_000_000}.__getitem__,
+        memory_reserved={CUDA: 4_000_000}.__getitem__,
+        mem_get_info={CUDA: (10_000_000, 80_000_000)}.__getitem__,
     )
     monkeypatch.setattr(memory.torch, "cuda", fake)
     budget = BatchBudget.starting(None, CUDA)

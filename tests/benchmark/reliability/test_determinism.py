@@ -82,7 +82,7 @@ def test_the_rows_of_these_tests_are_kept_in_part() -> None:
 
 THREADS = """
 from gradshield.benchmark.reliability.determinism import Arrangement, score_spread
-from tests.benchmark.test_determinism import ready, rows
+from tests.benchmark.reliability.test_determinism import ready, rows
 loaded, engine = ready("finite_difference")
 few = [Arrangement(600, threads=threads) for threads in (1, 2)]
 found = score_spread(loaded, rows(0, 4), engine, few)
