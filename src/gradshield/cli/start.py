@@ -15,5 +15,5 @@ def start() -> None:
 
             app()
     except KeyboardInterrupt as stop:
-        print(STOPPED, file=sys.stderr)
+        sys.stderr.write(f"{STOPPED}\n")
         sys.exit(exit_code(stop))

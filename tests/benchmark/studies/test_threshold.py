@@ -34,5 +34,5 @@ def test_bars_are_the_worst_cases_of_the_default_rule() -> None:
 
 
 def test_studies_are_known_by_name() -> None:
-    names = "align robustness demo threshold speed judges search preference"
+    names = "align robustness demo threshold speed judges search preference reliability"
     assert set(STUDIES) == set(names.split())
