@@ -8,8 +8,8 @@ import shutil
 import signal
 import threading
 import time
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,13 +18,14 @@ import pytest
 
 from gradshield.config import RunConfig
 from gradshield.errors import UserError
-from gradshield.progress import Silent
+from gradshield.progress import Progress, Silent
 from gradshield.run.folder import RunFolder
 from gradshield.run.merge import merge
 from gradshield.run.score import measure, score
 from gradshield.scoring import parts
-from gradshield.scoring.executors import RayExecutor
+from gradshield.scoring.executors import RayExecutor, Work
 from gradshield.scoring.executors import ray as ray_module
+from gradshield.scoring.parts import Part
 from tests.run.data_files import mixed_jsonl
 from tests.run.few_probes import few_probes
 from tests.run.score_lines import score_lines
@@ -144,6 +145,30 @@ def test_a_killed_worker_is_replaced_and_every_row_is_scored_once(
     assert faults == []
     _same(local.folder, folder)
     merge([folder], folder, Silent())  # each row once, by the parts' own account
+
+
+def _die(loaded: Any) -> dict[str, Any]:
+    """Stands for a row that takes the whole process with it."""
+    os.kill(os.getpid(), signal.SIGKILL)
+    return {}
+
+
+def test_a_part_that_kills_its_worker_is_not_tried_for_ever(
+    local: LocalRun, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ray_module, "PART_RETRIES", 1)
+    folder = _started(local, tmp_path / "run")
+    deadly = DeadlyExecutor(actors=(1, 1), gpus=0)
+    with pytest.raises(UserError, match="One part of 7 could not be scored: its worker died"):
+        score(local.config, folder, Silent(), executor=deadly)
+
+
+class DeadlyExecutor(RayExecutor):
+    """Ray, with workers that die of what they are given."""
+
+    def run(self, work: Work, parts: Sequence[Part], progress: Progress) -> None:
+        assert work.recipe is not None
+        super().run(replace(work, recipe=replace(work.recipe, identify=_die)), parts, progress)
 
 
 def _scorers() -> list[int]:

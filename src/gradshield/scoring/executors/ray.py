@@ -34,6 +34,9 @@ from gradshield.scoring.score import prepare_engine
 
 READER_CPUS, CPU_SCORER_CPUS = 0.25, 0.75
 """Cores of a task that reads and of an actor that scores without a GPU: a core serves both."""
+PART_RETRIES = 3
+"""How often a part is handed out again when the worker that has it dies; then it is what kills."""
+_KEPT = "What is scored is kept: the same command goes on from there."
 
 
 @dataclass(frozen=True)
@@ -83,11 +86,14 @@ class RayExecutor:
                         if line["fault"] is not None:
                             raise UserError(line["fault"])
                         advance(line["rows"])
-            except ray.exceptions.RayError as fault:
+            except ray.exceptions.RayActorError as fault:
                 raise UserError(
-                    f"Ray stopped ({_last_line(fault)}). What is scored is kept: the same command "
-                    "goes on from there."
+                    f"One part of {len(items)} could not be scored: its worker died, and so did those "
+                    f"that replaced it ({_last_line(fault)}). A row of it ends the process, or the "
+                    f"memory of a node is too small for it. {_KEPT}"
                 ) from fault
+            except ray.exceptions.RayError as fault:
+                raise UserError(f"Ray stopped ({_last_line(fault)}). {_KEPT}") from fault
 
     def _pipeline(
         self, ray: Any, items: list[dict[str, bytes]], work: Work, progress: Progress
@@ -114,6 +120,7 @@ class RayExecutor:
             compute=ray.data.ActorPoolStrategy(min_size=smallest, max_size=largest),
             num_gpus=gpus,
             num_cpus=0 if gpus else CPU_SCORER_CPUS,
+            max_task_retries=PART_RETRIES,
             fn_constructor_args=(work.recipe,),
         )
 
