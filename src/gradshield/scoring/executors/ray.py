@@ -88,9 +88,9 @@ class RayExecutor:
                         advance(line["rows"])
             except ray.exceptions.RayActorError as fault:
                 raise UserError(
-                    f"One part of {len(items)} could not be scored: its worker died, and so did those "
-                    f"that replaced it ({_last_line(fault)}). A row of it ends the process, or the "
-                    f"memory of a node is too small for it. {_KEPT}"
+                    f"One part of {len(items)} could not be scored: its worker died, and so did "
+                    f"those that replaced it ({_last_line(fault)}). A row of it ends the process, "
+                    f"or the memory of a node is too small for it. {_KEPT}"
                 ) from fault
             except ray.exceptions.RayError as fault:
                 raise UserError(f"Ray stopped ({_last_line(fault)}). {_KEPT}") from fault
