@@ -25,7 +25,7 @@ from gradshield.scoring.parts import (
     scored_apart,
 )
 from gradshield.scoring.shards import Shard, parse_shard
-from gradshield.scoring.table import read_table, scored_line
+from gradshield.scoring.table import read_table, rejected_line, scored_line, write_part
 from tests.tiny_models import mixed_examples
 
 
@@ -97,8 +97,39 @@ def test_poisoned_rows_fail_alone(poisoned: list[int]) -> None:
 
 
 def test_rows_that_all_fail_are_not_at_fault() -> None:
-    with pytest.raises(UserError, match=r"None of the rows 0 to 6 can be scored \(IndexError"):
+    with pytest.raises(UserError) as raised:
         scored_apart(scorer(range(7)), mixed_examples(), {}, lambda count: None)
+    assert str(raised.value) == (
+        "None of the rows 0 to 6 can be scored (IndexError: row 0 is out of range): the model, its "
+        "tokenizer or the device is at fault. Run `gradshield check`."
+    )
+
+
+def test_a_single_row_that_fails_is_rejected() -> None:
+    def score(*_: Any) -> list[Any]:
+        raise ZeroDivisionError
+
+    lines = scored_apart(score, mixed_examples()[4:5], {4: "mine"}, lambda count: None)
+    assert [(line["row"], line["id"], line["reason"]) for line in lines] == [
+        (4, "mine", "scoring_failed: ZeroDivisionError")
+    ]
+
+
+def test_progress_counts_each_row_once_where_scoring_fails_in_the_middle() -> None:
+    calls = 0
+
+    def score(examples: Sequence[TokenizedExample], ids: Any, advance: Any) -> list[Any]:
+        nonlocal calls
+        calls += 1
+        if calls == 1:
+            advance(2)
+            advance(1)
+            raise RuntimeError("after three rows")
+        return list(scorer([])(examples, ids, advance))
+
+    done: list[int] = []
+    assert len(scored_apart(score, mixed_examples(), {}, done.append)) == 7
+    assert done == [2, 1, 4]
 
 
 def test_what_the_user_has_to_mend_stops_the_run() -> None:
@@ -121,7 +152,7 @@ def test_a_part_says_what_it_holds(tmp_path: Path) -> None:
     read = RowsRead(
         tuple(e for e in examples if e.row != 5),
         {5: Rejection("empty_response", "nothing \ud83d in it")},
-        dict.fromkeys(range(7)),
+        {row: f"own {row}" for row in range(7)},
         {row: {"line": row + 2, "file": "a.jsonl"} for row in range(7)},
     )
     done: list[int] = []
@@ -134,6 +165,7 @@ def test_a_part_says_what_it_holds(tmp_path: Path) -> None:
     assert (stored.rows, stored.total, stored.run) == (range(7), 7, "fingerprint")
     assert stored.places == {row: {"line": row + 2, "file": "a.jsonl"} for row in (2, 5)}
     assert [line["row"] for line in list(read_table(tmp_path).lines())] == list(range(7))
+    assert read_table(tmp_path).id.to_pylist() == [f"own {row}" for row in range(7)]
     account = account_of(tmp_path)
     assert (account.truncated, account.left_out) == (1, [["image part", "audio part"]])
     assert account.rejected == [
@@ -151,4 +183,23 @@ def test_a_part_says_what_it_holds(tmp_path: Path) -> None:
             "reason": "empty_response",
             "detail": "nothing \\ud83d in it",
         },
+    ]
+
+
+def test_a_part_further_on_says_so_and_that_nothing_was_left_out(tmp_path: Path) -> None:
+    part = replace(cut_into_parts(7, tmp_path, "run")[0], rows=range(3, 5))
+    examples = tuple(e for e in mixed_examples() if e.row in part.rows)
+    read = RowsRead(examples, {}, dict.fromkeys(part.rows), {})
+    score_part(part, read, scorer([]), lambda count: None)
+    stored = read_part(part.path)
+    assert stored is not None
+    assert (stored.rows, stored.places, stored.left_out) == (range(3, 5), {}, [])
+    assert account_of(tmp_path).rejected == []
+
+
+def test_a_file_that_says_nothing_is_no_part_but_its_rows_count(tmp_path: Path) -> None:
+    write_part([rejected_line(1, None, "empty_response: none")], tmp_path / "part-00000.parquet")
+    assert read_part(tmp_path / "part-00000.parquet") is None
+    assert account_of(tmp_path).rejected == [
+        {"row": 1, "line": None, "reason": "empty_response", "detail": "none"}
     ]

@@ -4,6 +4,7 @@ import math
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -64,7 +65,7 @@ def test_a_table_written_before_preferences_were_known_is_read(tmp_path: Path) -
 @pytest.mark.parametrize(("fihs", "loss"), [(math.nan, 1.0), (math.inf, 1.0), (0.1, math.nan)])
 def test_a_score_that_is_no_number_is_a_rejection(fihs: float, loss: float) -> None:
     line = scored_line(EXAMPLE, ExampleScore(3, fihs, loss), None)
-    assert line["status"] == "rejected"
+    assert (line["row"], line["status"], line["id"]) == (3, "rejected", None)
     assert line["fihs"] is None
     assert line["loss"] is None
     assert "float32" in line["reason"]
@@ -79,6 +80,14 @@ def test_a_table_in_parts_reads_back_in_the_order_of_the_rows(tmp_path: Path) ->
     write_part([scored, rejected], tmp_path / "part-00000.parquet")
     write_part([first], tmp_path / "part-00001.parquet")
     assert list(read_table(tmp_path).lines()) == [first, rejected, scored]
+
+
+def test_a_part_is_written_anew_unless_it_is_to_stay(tmp_path: Path) -> None:
+    path = tmp_path / "part-00000.parquet"
+    for row in (0, 1):
+        write_part([_scored(row, 0.5)], path)
+    write_part([_scored(2, 0.5)], path, once=True)
+    assert read_table(tmp_path).row.tolist() == [1]
 
 
 def test_no_part_is_an_empty_table(tmp_path: Path) -> None:
@@ -97,9 +106,18 @@ def test_columns_are_those_of_the_lines_in_the_order_of_the_rows(tmp_path: Path)
     assert table.id.to_pylist() == [None, "own", None, None]
     assert table.reasons == {1: "empty_response: turn 2 has no text"}
     assert not table.holds_pairs
+    assert table.files == (tmp_path / "part-00001.parquet", tmp_path / "part-00000.parquet")
+    assert np.isnan(table.loss).tolist() == [False, True, False, False]
+    assert table.response_tokens.tolist() == [1, 0, 1, 1]
+    assert table.truncated.tolist() == [False, False, False, False]
+    kinds = [column.dtype.kind for column in (table.row, table.response_tokens, table.truncated)]
+    assert kinds == ["i", "i", "b"]
     assert list(table.lines()) == lines
     assert [line["fihs"] for line in table.lines(["fihs"])] == table.scores()
     assert table.lines_of([3, 1]) == {1: lines[1], 3: lines[3]}
+    assert table.lines_of([]) == {}
+    chosen = [row for batch in table.batches(["row"], np.array([3, 0])) for row in batch["row"]]
+    assert [row.as_py() for row in chosen] == [0, 3]
     in_memory = columns_of(lines)
     assert in_memory.scores() == table.scores()
     assert in_memory.reasons == table.reasons

@@ -197,7 +197,17 @@ def test_finite_difference_refuses_half_precision(dtype: torch.dtype) -> None:
 
 
 def test_float32_is_scored_by_finite_differences() -> None:
-    assert default_engine(tiny_llama())[0] == "finite_difference"
+    assert default_engine(tiny_llama()) == (
+        "finite_difference",
+        "the fastest, and good in float32",
+    )
+
+
+def test_a_mixture_of_experts_is_not_scored_by_steps() -> None:
+    assert default_engine(tiny_architecture("mixtral")) == (
+        "jvp",
+        "a step, however small, sends some tokens to other experts",
+    )
 
 
 @pytest.mark.parametrize("reduction", ["sum", "mean", "root"])
