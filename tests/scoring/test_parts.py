@@ -96,6 +96,13 @@ def test_poisoned_rows_fail_alone(poisoned: list[int]) -> None:
     assert found[3]["id"] == "mine"
 
 
+def test_rows_that_can_be_scored_are_scored_in_one_go() -> None:
+    calls: list[list[int]] = []
+    lines = scored_apart(scorer([], calls), mixed_examples(), {3: "mine"}, lambda count: None)
+    assert calls == [list(range(7))]
+    assert lines[3]["id"] == "mine"
+
+
 def test_rows_that_all_fail_are_not_at_fault() -> None:
     with pytest.raises(UserError) as raised:
         scored_apart(scorer(range(7)), mixed_examples(), {}, lambda count: None)
