@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 
 from gradshield.data import DataError, Rejection, load_examples, make_profile, open_source
 from gradshield.data import row_ranges as module
+from gradshield.data import survey as survey_module
 from gradshield.data.containers.parquet import rows_from_group
 from gradshield.data.row_ranges import all_rows, parts_of, row_ranges
 from gradshield.data.survey import survey_rows
@@ -193,6 +194,19 @@ def test_parts_are_read_as_in_the_whole_file(tmp_path: Path, others: dict[str, A
     data = load_examples(source, chat_tokenizer(), **_options(**others))
     survey = survey_rows(source, chat_tokenizer(), **_options(**others))
     _same_parts(survey, data)
+
+
+def test_too_many_rows_of_a_named_format_are_not_looked_through(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = open_source(mixed_jsonl(tmp_path / "mixed.jsonl"))
+    monkeypatch.setattr(survey_module, "MOST_LOOKED_THROUGH", 20)
+    survey = survey_rows(source, chat_tokenizer(), **_options(format="alpaca"))
+    assert (survey.total > 20, survey.bulkiest) == (True, None)
+    assert survey_rows(source, chat_tokenizer(), **_options()).bulkiest is not None
+    monkeypatch.setattr(survey_module, "MOST_LOOKED_THROUGH", survey.total)
+    named = survey_rows(source, chat_tokenizer(), **_options(format="alpaca"))
+    assert named.bulkiest is not None
 
 
 def _same_parts(survey: Any, data: Any) -> None:

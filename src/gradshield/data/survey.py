@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 
 AT_A_TIME = 1024
 """Rows that are in memory at a time while an input is looked through."""
+MOST_LOOKED_THROUGH = 1_000_000
+"""Rows of a named format: of more, which take minutes to parse, the bulkiest is not looked for."""
 Scorable = TokenizedExample | TokenizedPair
 
 
@@ -79,7 +81,8 @@ class Survey:
         response: Which assistant turns carry loss.
         max_length: Greatest number of tokens of an example.
         profile: Whose tokens carry loss.
-        bulkiest: Position of the row with most text, which few others exceed in tokens.
+        bulkiest: Position of the row with most text, which few others exceed in tokens; None where
+            there are too many rows to look through them for that alone.
     """
 
     ranges: RowRanges
@@ -88,7 +91,7 @@ class Survey:
     response: ResponseChoice
     max_length: int
     profile: Profile
-    bulkiest: int
+    bulkiest: int | None
 
     @property
     def total(self) -> int:
@@ -180,17 +183,24 @@ def survey_rows(
     tokenize_rows_or_pairs([], tokenizer, format=format, profile=profile, max_length=max_length)
     if format != "auto":
         format_named(format)
-    ranges = row_ranges(source)
+    survey = Survey(row_ranges(source), format, None, response, max_length, profile, None)
+    if format != "auto" and survey.total > MOST_LOOKED_THROUGH:
+        return survey
+    return _looked_through(survey)
+
+
+def _looked_through(survey: Survey) -> Survey:
+    """A survey with what only its rows tell."""
     detection: FormatDetection | None = None
     most, bulkiest = -1, 0
-    for rows in all_rows(ranges, AT_A_TIME):
-        if format == "auto":
+    for rows in all_rows(survey.ranges, AT_A_TIME):
+        if survey.format == "auto":
             found = detect_format(rows)
             detection = found if detection is None else joined_detection(detection, found)
         for row in rows:
             if (size := _size(row)) > most:
                 most, bulkiest = size, row.position
-    return Survey(ranges, format, detection, response, max_length, profile, bulkiest)
+    return replace(survey, detection=detection, bulkiest=bulkiest)
 
 
 def _size(row: SourceRow) -> int:

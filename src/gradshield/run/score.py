@@ -229,8 +229,10 @@ class LoadedRun:
 
     def _try_longest(self, engine: PreparedEngine) -> None:
         """Try the row with most text; were all tokenised to find the longest, none could wait."""
-        row = range(self.rows.bulkiest, self.rows.bulkiest + 1)
-        found = self.rows.read(row, self.loaded.tokenizer).scorable
+        row = self.rows.bulkiest
+        if row is None:
+            return
+        found = self.rows.read(range(row, row + 1), self.loaded.tokenizer).scorable
         foreign = unreadable(found, embedded_tokens(self.loaded.model))
         examples = [one for one in found if isinstance(one, TokenizedExample)]
         try_longest(self.loaded, [one for one in examples if one.row not in foreign], engine)
