@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import codecs
 from bisect import bisect_right
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -20,6 +19,7 @@ from gradshield.data.containers.parquet import (
     group_starts,
     rows_from_group,
 )
+from gradshield.data.containers.text import byte_order_mark
 from gradshield.data.rows import SourceRow
 from gradshield.data.source import DataSource
 
@@ -163,9 +163,8 @@ def _with_endings(content: bytes) -> list[bytes]:
 
 def _find_lines(path: Path) -> _Lines:
     places = []
+    offset = len(byte_order_mark(path))
     with path.open("rb") as file:
-        mark = file.read(len(codecs.BOM_UTF8))
-        offset = len(mark) if mark == codecs.BOM_UTF8 else 0
         file.seek(offset)
         rows = number = 0
         for number, line in enumerate(file, start=1):

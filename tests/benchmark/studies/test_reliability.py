@@ -28,7 +28,8 @@ def measured(
     """Bars that hold, and bars that do not, of a study that measured this."""
     monkeypatch.setattr(reliability, "kill_trials", lambda *arguments: kills)
     monkeypatch.setattr(reliability, "measure_memory", lambda rows, kind: memory(rows, peak))
-    monkeypatch.setattr(reliability, "_spread", lambda engine, progress: spread)
+    spreads = dict.fromkeys(reliability.ENGINES, spread)
+    monkeypatch.setattr(reliability, "_spreads", lambda progress: spreads)
     result = reliability.run(Path("absent"), Silent())
     assert [row["measured"] for row in result.rows].count("memory") == 2 * len(reliability.ROWS)
     bars = result.bars

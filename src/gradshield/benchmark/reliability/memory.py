@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import get_args
+from typing import TypeVar
 
 from gradshield.benchmark.memory import peak_memory
 from gradshield.benchmark.reliability.stand_ins import (
@@ -36,6 +36,8 @@ from gradshield.scoring.executors import LocalExecutor, Work
 from gradshield.scoring.parts import account_of, cut_into_parts
 from gradshield.scoring.reference import reference_examples_for
 from gradshield.scoring.table import write_part
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -97,11 +99,12 @@ class _Stages:
     def __init__(self) -> None:
         self.taken: dict[str, Stage] = {}
 
-    def run(self, name: str, work: Callable[[], object]) -> None:
+    def run(self, name: str, work: Callable[[], T]) -> T:
         started = time.perf_counter()
         with peak_memory() as peak:
-            work()
+            outcome = work()
         self.taken[name] = Stage(time.perf_counter() - started, peak.total)
+        return outcome
 
 
 def run_stages(data: Path, with_report: bool) -> dict[str, Stage]:
@@ -110,28 +113,28 @@ def run_stages(data: Path, with_report: bool) -> dict[str, Stage]:
     config = RunConfig(data_path=str(data), model=ModelSettings(name=str(model)))
     stages = _Stages()
     stages.run("imports", lambda: None)
-    stand_in_tokenizer().save_pretrained(model)
     tokenizer = stand_in_tokenizer()
-    source, survey = list[DataSource](), list[Survey]()
+    tokenizer.save_pretrained(model)
 
-    def read() -> None:
-        source.append(open_input(config, Silent()))
-        survey.append(read_rows(config, tokenizer, Silent(), source[0]))
+    def read() -> tuple[DataSource, Survey]:
+        source = open_input(config, Silent())
+        return source, read_rows(config, tokenizer, Silent(), source)
+
+    source, survey = stages.run("read", read)
 
     def score() -> None:
         identity = {
-            **chosen_identity(config, source[0]),
+            **chosen_identity(config, source),
             "tokenizer_sha256": tokenizer_sha256(tokenizer),
         }
-        folder.claim(identity, run_record(source[0]), force=False)
+        folder.claim(identity, run_record(source), force=False)
         folder.write_config(config)
         write_json(folder.engine, {"notes": ["stand-in: no model"], "warning": None})
         write_part(harmless_lines(reference_examples_for(tokenizer)), folder.reference)
-        parts = cut_into_parts(survey[0].total, folder.scores, "stand-in")
-        LocalExecutor().run(Work(survey[0], tokenizer, stand_in_lines), parts, Silent())
+        parts = cut_into_parts(survey.total, folder.scores, "stand-in")
+        LocalExecutor().run(Work(survey, tokenizer, stand_in_lines), parts, Silent())
         write_json(folder.rejections, account_of(folder.scores).rejected)
 
-    stages.run("read", read)
     stages.run("score", score)
     stages.run("threshold", lambda: threshold(folder, config.threshold))
     stages.run("apply", lambda: apply(config, folder))
@@ -142,6 +145,5 @@ def run_stages(data: Path, with_report: bool) -> dict[str, Stage]:
 
 
 if __name__ == "__main__":
-    assert set(get_args(Kind)) == {"jsonl", "parquet"}
     taken = run_stages(Path(sys.argv[1]), sys.argv[2] == "1")
     print(json.dumps({name: asdict(stage) for name, stage in taken.items()}))

@@ -23,13 +23,13 @@ from gradshield.benchmark.studies.demo import DATA
 from gradshield.config import ModelSettings, RunConfig, ScoringSettings, ThresholdSettings
 from gradshield.data import load_examples
 from gradshield.models.load import load_model
-from gradshield.probes.calibration import answer_probes, measure_direction
 from gradshield.progress import Progress, Silent
 from gradshield.run.filter import filter_data
 from gradshield.run.folder import RunFolder
 from gradshield.run.source import open_input
 from gradshield.scoring.reference import reference_examples
 from gradshield.scoring.score import prepare_engine
+from gradshield.shield import GradShield
 
 TRIALS, KILL_SEED = 100, 0
 KILLED_ROWS = 300
@@ -51,7 +51,7 @@ def run(public_data: Path, progress: Progress) -> StudyResult:
     """Kill runs, fill memory with rows, and score rows in several arrangements."""
     kills = _kills(progress)
     memory = [_memory(rows, kind, progress) for kind in get_args(Kind) for rows in ROWS]
-    spread = {engine: _spread(engine, progress) for engine in ENGINES}
+    spread = _spreads(progress)
     rows: list[dict[str, Any]] = [
         {"measured": "kills", **asdict(kills)},
         *({"measured": "memory", **asdict(report)} for report in memory),
@@ -100,35 +100,21 @@ def _memory(rows: int, kind: Kind, progress: Progress) -> MemoryReport:
     return measure_memory(rows, kind)
 
 
-def _spread(engine: str, progress: Progress) -> DeterminismReport:
-    """Rows of the demo, scored by the built-in model in several arrangements."""
-    progress.say(f"Scoring {DEMO_ROWS} rows in {len(ARRANGEMENTS)} arrangements: {engine}")
-    config = RunConfig(
-        data_path=str(DATA),
-        model=ModelSettings(dtype="float32"),
-        scoring=ScoringSettings(engine=engine),
-    )
+def _spreads(progress: Progress) -> dict[str, DeterminismReport]:
+    """By engine, rows of the demo as the built-in model scores them in several arrangements."""
+    config = RunConfig(data_path=str(DATA), model=ModelSettings(dtype="float32"))
     loaded = load_model(**config.model.model_dump(), say=progress.say)
+    shield = GradShield(loaded.model, loaded.tokenizer, progress=progress)
     data = load_examples(open_input(config, progress), loaded.tokenizer, **dict(config.data))
-    scoring = config.scoring
-    direction = measure_direction(
-        loaded,
-        answer_probes(loaded, progress, scoring.probes_seed),
-        proxy_name=scoring.proxy,
-        modules=scoring.modules,
-        take_out=scoring.take_out,
-        normalise=scoring.normalise,
-        probes_seed=scoring.probes_seed,
-        progress=progress,
-    )
     step = max(1, len(data.examples) // DEMO_ROWS)
-    return score_spread(
-        loaded,
-        data.examples[::step][:DEMO_ROWS],
-        prepare_engine(loaded, direction, scoring, progress),
-        ARRANGEMENTS,
-        reference_examples(loaded)[::4],
-    )
+    examples, reference = data.examples[::step][:DEMO_ROWS], reference_examples(loaded)[::4]
+    found = {}
+    for name in ENGINES:
+        progress.say(f"Scoring {len(examples)} rows in {len(ARRANGEMENTS)} arrangements: {name}")
+        settings = ScoringSettings(engine=name)
+        engine = prepare_engine(loaded, shield.direction, settings, progress)
+        found[name] = score_spread(loaded, examples, engine, ARRANGEMENTS, reference)
+    return found
 
 
 def _bars(
