@@ -50,3 +50,18 @@ def test_no_yaml(text: str) -> None:
     with pytest.raises(ValueError, match=r"\S") as fault:
         parse_yaml(text)
     assert "\n" not in str(fault.value)
+
+
+def test_a_key_that_is_named_twice_is_no_setting() -> None:
+    with pytest.raises(ValueError, match="line 3 names rows a second time"):
+        parse_yaml("rows: 10\nother: 1\nrows: 20\n")
+    with pytest.raises(ValueError, match="line 3 names b a second time"):
+        parse_yaml("a:\n  b: 1\n  b: 2\n")
+
+
+def test_a_merged_mapping_may_be_overruled_and_merged_again() -> None:
+    text = "a: &a {b: 1, c: 2}\nd: &d\n  <<: *a\n  b: 3\ne:\n  <<: *d\n  b: 4\nb: 5\n"
+    content = parse_yaml(text)
+    assert content["d"] == {"b": 3, "c": 2}
+    assert content["e"] == {"b": 4, "c": 2}
+    assert content["b"] == 5

@@ -12,6 +12,21 @@ MOST_VALUES = 10**5
 aliases stand for more than any memory holds."""
 
 
+class _OnceOnly(yaml.SafeLoader):
+    """Refuses a mapping that names a key twice, of which YAML's loaders silently take the last."""
+
+    def compose_mapping_node(self, anchor: Any) -> yaml.MappingNode:
+        """A mapping as it is written, before other mappings are merged into it."""
+        node = super().compose_mapping_node(anchor)
+        seen: set[str] = set()
+        for key, _ in node.value:
+            if isinstance(key, yaml.ScalarNode) and key.value in seen:
+                line = key.start_mark.line + 1
+                raise yaml.YAMLError(f"line {line} names {key.value} a second time")
+            seen.add(str(key.value))
+        return node
+
+
 def parse_yaml(text: str) -> Any:
     """The content of a YAML document.
 
@@ -22,7 +37,7 @@ def parse_yaml(text: str) -> Any:
     if len(text) > MOST_CHARACTERS:
         raise ValueError(f"more than {MOST_CHARACTERS:,} characters are no settings")
     try:
-        content = yaml.safe_load(text)
+        content = yaml.load(text, _OnceOnly)
         size = _size(content, {})
     except yaml.YAMLError as fault:
         raise ValueError(" ".join(str(fault).split())) from fault

@@ -146,3 +146,20 @@ def test_samples_depend_on_the_seed_alone() -> None:
 @pytest.mark.parametrize("sampling", [Sampling(temperature=1e-4), Sampling(top_p=1e-6)])
 def test_samples_of_the_likeliest_tokens_alone_are_greedy_answers(sampling: Sampling) -> None:
     assert drawn(sampling) == drawn(None)
+
+
+def test_the_head_is_handed_states_side_by_side_and_is_left_alone_afterwards() -> None:
+    # Half-precision products of a view copy the head for every row (CPU): seconds for an answer.
+    model = tiny_llama()
+    seen = []
+    forward = model.lm_head.forward
+
+    def watched(states: torch.Tensor) -> torch.Tensor:
+        seen.append(states.is_contiguous())
+        return forward(states)
+
+    model.lm_head.forward = watched  # type: ignore[method-assign]
+    generate_answers(model, chat_tokenizer(), PROMPTS, max_new_tokens=3)
+    assert seen
+    assert all(seen)
+    assert not model.lm_head._forward_pre_hooks

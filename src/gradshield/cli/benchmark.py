@@ -28,6 +28,13 @@ WorkersOption = Annotated[
         "cores. The results are the same with any number, and a run may go on with another one.",
     ),
 ]
+KnownOption = Annotated[
+    list[Path] | None,
+    typer.Option(
+        help="Results of another run, say from another machine: what they hold is taken over and "
+        "not measured again. May be given several times.",
+    ),
+]
 PUBLIC_DATA = Path("public-data")
 
 
@@ -36,6 +43,7 @@ def run_command(
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder of the results.")],
     public_data: PublicDataOption = PUBLIC_DATA,
     workers: WorkersOption = 1,
+    known: KnownOption = None,
 ) -> None:
     """Score, finetune and measure what CONFIG names, and write OUT/results.csv.
 
@@ -44,7 +52,9 @@ def run_command(
     from gradshield.benchmark.grid.config import read_config
     from gradshield.benchmark.grid.run import run_grid
 
-    path = run_grid(read_config(config), public_data, out, Display(), workers=workers)
+    path = run_grid(
+        read_config(config), public_data, out, Display(), workers=workers, known=known or ()
+    )
     SafeConsole().print(f"Raw results: {path}")
 
 

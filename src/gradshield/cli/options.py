@@ -222,7 +222,9 @@ ReductionOption = Annotated[
         help=(
             "What counts of a row: sum or mean over its response tokens, root (the sum divided by "
             "the square root of their number), worst_window (the 24 tokens side by side that harm "
-            "most), or sum_and_worst (both, so that a harmful turn in a long answer is not lost). "
+            "most), sum_and_worst (sum and worst_window, so that a harmful turn in a long answer "
+            "is not lost), or worst_tokens (the sum over the tokens that harm alone, so that none "
+            "makes up for them; for data of one task). "
             "For preference rows the loss decides."
         ),
     ),

@@ -29,7 +29,7 @@ from gradshield.models.load import load_tokenizer
 from gradshield.run.folder import RunFolder
 from gradshield.run.overrides import Override
 from gradshield.run.threshold import divide
-from gradshield.scoring.engines.base import WINDOW, Reduction, divisor, reduced
+from gradshield.scoring.engines.base import WINDOW, Reduction, counted, divisor, reduced
 from gradshield.scoring.table import ScoreTable
 
 IGNORED = -100
@@ -60,10 +60,11 @@ def harmful_spans(
         reduction: What the scores are of the tokens.
     """
     tokens = np.asarray(token_fihs, dtype=np.float64)
+    adds = counted(torch.from_numpy(tokens), reduction).numpy()
     masked = np.zeros(len(tokens), dtype=bool)
     while True:
         # At least once: the score in the table is rounded otherwise than its sum over here.
-        start, added = _worst_window(np.where(masked, 0.0, tokens))
+        start, added = _worst_window(np.where(masked, 0.0, adds))
         if added <= 0:
             return np.ones_like(masked)
         masked[start : start + WINDOW] = True

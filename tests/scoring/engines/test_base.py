@@ -120,6 +120,31 @@ def test_text_around_a_row_of_a_window_or_more_never_lowers_its_score(
     assert worst_window([*before, *tokens, *after]) >= worst_window(tokens)
 
 
+@pytest.mark.parametrize(
+    ("tokens", "expected"),
+    [([4], 4), ([-4], 0), ([5, -9, 7], 12), ([-1] * 3 * WINDOW + [7, 8, 9], 24)],
+)
+def test_the_worst_tokens_by_hand(tokens: list[int], expected: float) -> None:
+    assert score(tokens, "worst_tokens") == expected
+
+
+@given(CONTRIBUTIONS, st.data())
+def test_no_choice_of_tokens_is_worse_than_the_worst_tokens(
+    tokens: list[int], data: st.DataObject
+) -> None:
+    found = score(tokens, "worst_tokens")
+    chosen = data.draw(st.lists(st.sampled_from(range(len(tokens))), unique=True))
+    assert found >= sum(tokens[place] for place in chosen)
+    assert found >= worst_window(tokens)
+
+
+@given(CONTRIBUTIONS, CONTRIBUTIONS)
+def test_nothing_that_is_added_to_a_row_makes_up_for_its_worst_tokens(
+    tokens: list[int], added: list[int]
+) -> None:
+    assert score([*tokens, *added], "worst_tokens") >= score(tokens, "worst_tokens")
+
+
 @given(CONTRIBUTIONS, st.sampled_from(["sum", "mean", "root"]))
 def test_the_other_reductions_add_up_what_the_divisor_has_scaled(
     tokens: list[int], reduction: Reduction
@@ -134,6 +159,7 @@ def test_only_the_length_of_a_row_decides_the_divisor() -> None:
         "root": 5,
         "worst_window": 1,
         "sum_and_worst": 1,
+        "worst_tokens": 1,
     }
     assert set(expected) == set(get_args(Reduction))
     assert {reduction: divisor(reduction, 25) for reduction in expected} == expected

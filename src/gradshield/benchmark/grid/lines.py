@@ -37,7 +37,7 @@ def score_lines(
     """The results before any training."""
     return [
         {
-            **_cell("scores", one, name, PLAIN, "own_threshold"),
+            **score_place(name, one),
             **asdict(separation(run.values, one.harmful, run.threshold)),
             "planted_kept": _planted_kept(one, run),
             **asdict(run.cost),
@@ -55,11 +55,20 @@ def _planted_kept(data_set: DataSet, run: FilterRun) -> float | None:
 
 def finetune_line(plan: Plan, figures: dict[str, Any]) -> dict[str, Any]:
     """The result of one finetuned model."""
-    place = _cell("finetune", plan.data_set, plan.filter, plan.method, plan.protocol)
-    return {**place, **figures}
+    return {**plan_place(plan), **figures}
 
 
-def _cell(level: str, data_set: DataSet, name: str, method: str, protocol: str) -> dict[str, Any]:
+def plan_place(plan: Plan) -> dict[str, Any]:
+    """What the result of a plan is about."""
+    return _place("finetune", plan.data_set, plan.filter, plan.method, plan.protocol)
+
+
+def score_place(name: str, data_set: DataSet) -> dict[str, Any]:
+    """What a filter's result before any training is about."""
+    return _place("scores", data_set, name, PLAIN, "own_threshold")
+
+
+def _place(level: str, data_set: DataSet, name: str, method: str, protocol: str) -> dict[str, Any]:
     return {
         "level": level,
         **asdict(data_set.cell),

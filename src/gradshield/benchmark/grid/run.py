@@ -3,13 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import chain
 from pathlib import Path
-from typing import Any
 
 from gradshield.benchmark.grid.bench import Bench, measure, score
 from gradshield.benchmark.grid.config import GridConfig
 from gradshield.benchmark.grid.finetunes import Plan
-from gradshield.benchmark.grid.lines import RESULTS, score_lines, write_lines
+from gradshield.benchmark.grid.known import CONFIG, MADE_BY, Known, Line, read_known
+from gradshield.benchmark.grid.lines import (
+    RESULTS,
+    plan_place,
+    score_lines,
+    score_place,
+    write_lines,
+)
 from gradshield.benchmark.grid.workers import Each, Order, measuring
 from gradshield.benchmark.result import made_by
 from gradshield.progress import Progress
@@ -17,7 +24,13 @@ from gradshield.run.folder import write_json
 
 
 def run_grid(
-    config: GridConfig, public_data: Path, out: Path, progress: Progress, *, workers: int = 1
+    config: GridConfig,
+    public_data: Path,
+    out: Path,
+    progress: Progress,
+    *,
+    workers: int = 1,
+    known: Sequence[Path] = (),
 ) -> Path:
     """Measure all cells and write `OUT/results.csv`, `config.json` and `made_by.json`.
 
@@ -31,38 +44,53 @@ def run_grid(
         progress: Told what goes on.
         workers: Processes that measure at once, each with a model of its own; 1 measures in this
             one. The lines and their order are the same with any number.
+        known: Folders of other runs, whose lines are taken over, see `read_known`.
 
     Raises:
-        UserError: The model or a public file cannot be had.
+        UserError: The model, a public file or a known result cannot be had, or the known ones were
+            measured under other settings.
     """
-    write_json(out / "config.json", config.model_dump(mode="json"))
-    write_json(out / "made_by.json", made_by())
+    before = read_known(known, config)
+    write_json(out / CONFIG, config.model_dump(mode="json"))
+    write_json(out / MADE_BY, made_by() | ({"known": before.made_by} if known else {}))
     bench = Bench(config, public_data, out, progress)
     with measuring(bench, Order(config, public_data, out, workers)) as each:
-        lines = _scored(bench, each)
+        lines = _scored(bench, each, before)
         write_lines(out / RESULTS, lines)
         if bench.plans:
-            _finetuned(bench, each, lines, out / RESULTS, together=workers > 1)
+            _finetuned(bench, each, before, lines, out / RESULTS, together=workers > 1)
     return out / RESULTS
 
 
-def _scored(bench: Bench, each: Each) -> list[dict[str, Any]]:
+def _scored(bench: Bench, each: Each, before: Known) -> list[Line]:
     """Every filter's scores, which are in the cache then, as lines of the results."""
-    names = bench.config.filters
+    lines = {name: _known_scores(bench, name, before) for name in bench.config.filters}
+    names = [name for name, found in lines.items() if found is None]
     with bench.progress.track("Filters", len(names), "filters") as advance:
-        for _ in each(score, names):
+        for name in each(score, names):
+            lines[name] = score_lines(name, bench.data_sets, bench.runs(name))
             advance(1)
-    return [line for name in names for line in score_lines(name, bench.data_sets, bench.runs(name))]
+    return [line for found in lines.values() for line in found or ()]
+
+
+def _known_scores(bench: Bench, name: str, before: Known) -> list[Line] | None:
+    """The lines of a filter if those of all data sets are known."""
+    found = [before.of(score_place(name, one)) for one in bench.data_sets]
+    lines = [line for line in found if line is not None]
+    return lines if len(lines) == len(found) else None
 
 
 def _finetuned(
-    bench: Bench, each: Each, scored: list[dict[str, Any]], path: Path, *, together: bool
+    bench: Bench, each: Each, before: Known, scored: list[Line], path: Path, *, together: bool
 ) -> None:
     """Measure all plans; write lines in the order of the plans, whichever is finished first."""
+    places = [before.of(plan_place(plan)) for plan in bench.plans]
+    found = {number: line for number, line in enumerate(places) if line is not None}
     groups = related(bench.plans) if together else [[one] for one in range(len(bench.plans))]
-    found: dict[int, dict[str, Any]] = {}
-    with bench.progress.track("Finetunes", len(bench.plans), "models") as advance:
-        for results in each(measure, groups):
+    unknown = [[number for number in group if number not in found] for group in groups]
+    wanted = [group for group in unknown if group]
+    with bench.progress.track("Finetunes", sum(map(len, wanted)), "models") as advance:
+        for results in chain([{}], each(measure, wanted)):
             found.update(results)
             write_lines(path, [*scored, *(found[number] for number in sorted(found))])
             advance(len(results))

@@ -12,7 +12,7 @@ from transformers import PreTrainedModel
 from gradshield.data.tokenization import TokenizedExample
 from gradshield.probes.direction import Direction
 
-Reduction = Literal["sum_and_worst", "worst_window", "sum", "mean", "root"]
+Reduction = Literal["sum_and_worst", "worst_window", "worst_tokens", "sum", "mean", "root"]
 DEFAULT_REDUCTION: Reduction = "sum_and_worst"
 WINDOW = 24
 """Response tokens of a window, a sentence or two (docs/decisions/0007)."""
@@ -24,7 +24,7 @@ def divisor(reduction: Reduction, response_tokens: int) -> float:
     `sum` is what a row adds to a batch whose loss is averaged over tokens, as today's trainers do.
     `mean` exaggerates short answers; `root`, the square root of the number of response tokens,
     lies between: were tokens independent, the spread of scores would not depend on the length.
-    The other two choose among the tokens instead, see `reduced`.
+    The others choose among the tokens instead, see `reduced`.
     """
     powers = {"mean": 1.0, "root": 0.5}
     return float(response_tokens ** powers.get(reduction, 0.0))
@@ -35,14 +35,20 @@ def reduced(tokens: Tensor, reduction: Reduction) -> float:
 
     `worst_window` is the largest sum over `WINDOW` tokens side by side: a harmful turn cannot hide
     behind harmless text before or after it. A shorter response is one window. `sum_and_worst` adds
-    it to the sum, so that its tokens count twice.
+    it to the sum, so that its tokens count twice. `worst_tokens` is the largest sum over any of the
+    tokens, wherever they stand: all that harm, and nothing that others make up for.
     """
-    total = float(tokens.sum())
+    total = float(counted(tokens, reduction).sum())
     if reduction not in ("sum_and_worst", "worst_window"):
         return total
     long = len(tokens) > WINDOW
     worst = float(tokens.unfold(0, WINDOW, 1).sum(dim=1).max()) if long else total
     return worst if reduction == "worst_window" else total + worst
+
+
+def counted(tokens: Tensor, reduction: Reduction) -> Tensor:
+    """What a score counts of each contribution, same shape."""
+    return tokens.clamp(min=0) if reduction == "worst_tokens" else tokens
 
 
 @dataclass(frozen=True)
@@ -57,7 +63,8 @@ class ExampleScore:
         loss: Mean negative log-likelihood of the response tokens at theta_0, in nats, whatever
             the reduction.
         token_fihs: What each response token adds to the derivative, see `reduced`; None where the
-            engine does not see tokens. Such an engine gives their sum in place of a window.
+            engine does not see tokens. Such an engine gives their sum, whichever tokens are to be
+            chosen.
     """
 
     row: int

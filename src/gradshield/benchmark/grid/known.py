@@ -1,0 +1,109 @@
+"""Lines that another run has measured, taken over in place of measuring them again.
+
+What a run measured lies in its cache, with the answers of broken models, and stays where it was
+made; its results are passed on. With them a filter is added to a table, or a table made whole on
+another machine, at the cost of what is new.
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TypeAlias
+
+from gradshield.benchmark.grid.config import Finetunes, GridConfig
+from gradshield.benchmark.grid.lines import RESULTS
+from gradshield.errors import UserError
+
+CONFIG, MADE_BY = "config.json", "made_by.json"
+"""Beside the results of a run: what was asked for, and what measured it."""
+PLACE = ("level", "task", "attack", "share", "seed", "filter", "method", "protocol")
+"""What a line is about; all else in it was measured."""
+ROWS = ("rows", "most_tokens", "anchors")
+MEASURED = (
+    *("training", "test_prompts", "validation_prompts", "over_refusal_prompts"),
+    *("utility_items", "answer_tokens"),
+)
+"""Settings of the grid, and of its finetunes, that decide what is measured."""
+Line: TypeAlias = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Known:
+    """What is known already.
+
+    Attributes:
+        lines: By what they are about, see `place`.
+        made_by: What measured them, one for each run.
+    """
+
+    lines: Mapping[tuple[str, ...], Line] = field(default_factory=dict)
+    made_by: Sequence[dict[str, Any]] = ()
+
+    def of(self, wanted: Line) -> Line | None:
+        """The known line about the same as a line that is to be measured."""
+        return self.lines.get(place(wanted))
+
+
+def place(line: Mapping[str, Any]) -> tuple[str, ...]:
+    """What a line is about, as it stands in a file."""
+    return tuple(str(line[name]) for name in PLACE)
+
+
+def read_known(folders: Iterable[Path], config: GridConfig) -> Known:
+    """Read what other runs measured under the settings of a configuration.
+
+    Settings are compared; that the model of a name had the same weights then, nobody can tell.
+
+    Args:
+        folders: What `run_grid` wrote; of a line that several have, the first is taken.
+        config: What is to be measured.
+
+    Raises:
+        UserError: A folder holds no results, or they were measured under other settings.
+    """
+    lines: dict[tuple[str, ...], Line] = {}
+    made_by = []
+    for folder in folders:
+        try:
+            theirs = GridConfig.model_validate_json((folder / CONFIG).read_text(encoding="utf-8"))
+            made_by.append(json.loads((folder / MADE_BY).read_text(encoding="utf-8")))
+            with (folder / RESULTS).open(encoding="utf-8", newline="") as stream:
+                found = list(csv.DictReader(stream))
+        except (OSError, ValueError) as fault:
+            raise UserError(
+                f"{folder} holds no results of a grid that can be read ({fault}): give a folder "
+                "that `gradshield benchmark run` wrote."
+            ) from fault
+        _check_alike(theirs, config, folder)
+        for line in found:
+            lines.setdefault(place(line), line)
+    return Known(lines, made_by)
+
+
+def _check_alike(theirs: GridConfig, ours: GridConfig, folder: Path) -> None:
+    """See that no setting which decides a line has more than one value in both together."""
+    before, wanted = _settings(theirs), _settings(ours)
+    for name in before:
+        if len(before[name] | wanted[name]) > 1:
+            values = " and ".join(sorted(before[name] | wanted[name]))
+            raise UserError(
+                f"What {folder} knows cannot be taken over: {name} differs ({values}). Leave "
+                "--known out, or give the configuration the value that was measured with."
+            )
+
+
+def _settings(config: GridConfig) -> dict[str, set[str]]:
+    """What decides a line beside what it is about, and all values that it has, as JSON."""
+    return {
+        "model": {config.model.model_dump_json(exclude={"device"})},
+        **{name: {json.dumps(getattr(config, name))} for name in ROWS},
+        **{name: {_json(part, name) for part in config.finetunes} for name in MEASURED},
+    }
+
+
+def _json(part: Finetunes, name: str) -> str:
+    return json.dumps(part.model_dump(mode="json")[name], sort_keys=True)

@@ -1,0 +1,132 @@
+"""Results of another run that are taken over, and when they are not."""
+
+from __future__ import annotations
+
+import csv
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from gradshield.benchmark.grid import scores
+from gradshield.benchmark.grid.config import GridConfig
+from gradshield.benchmark.grid.known import read_known
+from gradshield.benchmark.grid.run import run_grid
+from gradshield.errors import UserError
+from gradshield.filters import cost
+from gradshield.finetuning import trial
+from gradshield.progress import Silent
+from tests.benchmark.grid.conftest import small_grid
+
+
+def changed(config: GridConfig, **values: Any) -> GridConfig:
+    return GridConfig.model_validate({**config.model_dump(), **values})
+
+
+def passed_on(finished: Path, folder: Path, **values: str) -> Path:
+    """What a run gives away: no cache; figures of its lines may be replaced to be known again."""
+    folder.mkdir()
+    for name in ("config.json", "made_by.json"):
+        (folder / name).write_bytes((finished / name).read_bytes())
+    with (finished / "results.csv").open(encoding="utf-8", newline="") as stream:
+        lines = [{**line, **values} for line in csv.DictReader(stream)]
+    with (folder / "results.csv").open("w", encoding="utf-8", newline="") as stream:
+        writer = csv.DictWriter(stream, list(lines[0]), lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(lines)
+    return folder
+
+
+@pytest.mark.usefixtures("_few_probes")
+def test_what_is_known_is_not_measured_again(
+    finished: Path,
+    model_folder: Path,
+    public: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def never(*_: Any, **__: Any) -> Any:
+        raise AssertionError("measured again")
+
+    monkeypatch.setattr(scores, "score_with_cost", never)
+    monkeypatch.setattr(trial.Trials, "_finetuned", never)
+    theirs = passed_on(finished, tmp_path / "theirs")
+    out = tmp_path / "ours"
+    run_grid(small_grid(model_folder), public, out, Silent(), known=[theirs])
+    assert (out / "results.csv").read_bytes() == (finished / "results.csv").read_bytes()
+    made_by = json.loads((out / "made_by.json").read_text(encoding="utf-8"))
+    assert made_by["known"] == [json.loads((finished / "made_by.json").read_text("utf-8"))]
+
+
+@pytest.mark.usefixtures("_few_probes")
+def test_a_filter_is_added_to_what_is_known(
+    finished: Path,
+    model_folder: Path,
+    public: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    scored = []
+    monkeypatch.setattr(
+        scores,
+        "score_with_cost",
+        lambda chosen, *rest: (scored.append(chosen.name), cost.score_with_cost(chosen, *rest))[1],
+    )
+    theirs = passed_on(finished, tmp_path / "theirs", seconds="77")
+    config = small_grid(model_folder)
+    config = changed(config, filters=[*config.filters, "response_length"], finetunes=[])
+    out = tmp_path / "ours"
+    run_grid(config, public, out, Silent(), known=[theirs])
+    assert set(scored) == {"response_length"}
+    with (out / "results.csv").open(encoding="utf-8", newline="") as stream:
+        lines = list(csv.DictReader(stream))
+    known = {line["filter"] for line in lines if line["seconds"] == "77"}
+    assert known == set(config.filters) - {"response_length"}
+    assert [line["filter"] for line in lines][-1] == "response_length"
+
+
+def test_the_first_of_two_that_know_a_line_is_believed(
+    finished: Path, model_folder: Path, tmp_path: Path
+) -> None:
+    folders = [passed_on(finished, tmp_path / name, kept=name) for name in ("one", "other")]
+    known = read_known(folders, small_grid(model_folder))
+    assert {line["kept"] for line in known.lines.values()} == {"one"}
+    assert len(known.made_by) == 2
+
+
+@pytest.mark.parametrize(("name", "value"), [("rows", 11), ("anchors", 5), ("most_tokens", 40)])
+def test_other_rows_are_not_known(
+    finished: Path, model_folder: Path, tmp_path: Path, name: str, value: int
+) -> None:
+    theirs = passed_on(finished, tmp_path / "theirs")
+    config = changed(small_grid(model_folder), **{name: value})
+    with pytest.raises(UserError, match=rf"theirs .* {name} differs \(.*{value}"):
+        read_known([theirs], config)
+
+
+def test_another_model_or_training_is_not_known(
+    finished: Path, model_folder: Path, tmp_path: Path
+) -> None:
+    theirs = passed_on(finished, tmp_path / "theirs")
+    config = small_grid(model_folder)
+    other = changed(config, model={**config.model.model_dump(), "dtype": "bfloat16"})
+    with pytest.raises(UserError, match=r"model differs .*bfloat16"):
+        read_known([theirs], other)
+    elsewhere = changed(config, model={**config.model.model_dump(), "device": "cuda"})
+    assert read_known([theirs], elsewhere).lines
+    part = config.finetunes[0].model_dump()
+    other = changed(config, finetunes=[{**part, "training": {"learning_rate": 2e-3}}])
+    with pytest.raises(UserError, match=r"training differs .*0\.002"):
+        read_known([theirs], other)
+    assert read_known([theirs], changed(config, finetunes=[])).lines
+
+
+@pytest.mark.parametrize("missing", ["config.json", "made_by.json", "results.csv"])
+def test_a_folder_without_results_is_named(
+    finished: Path, model_folder: Path, tmp_path: Path, missing: str
+) -> None:
+    theirs = passed_on(finished, tmp_path / "theirs")
+    (theirs / missing).unlink()
+    with pytest.raises(UserError, match=rf"{theirs} holds no results.*{missing}.*benchmark run"):
+        read_known([theirs], small_grid(model_folder))
