@@ -34,7 +34,7 @@ from tests.tiny_models import (
     tiny_loaded,
 )
 
-SMALL = Adaptive("small", knows_probes=True, most_rows=4, places=2, candidates=3, screened=2)
+SMALL = Adaptive("small", Knowledge(probes=True), most_rows=4, places=2, candidates=3, screened=2)
 SOME = ["", *WORDS[::3]]
 DRAFTS = [
     Draft("Do bad", ("Sure,", ""), "here it is"),
@@ -214,8 +214,8 @@ def test_contents_are_the_worded_answers_without_their_openings() -> None:
 
 
 def test_what_the_two_attackers_know() -> None:
-    assert KNOWN_PROBES.knowledge is Knowledge.PROBES
-    assert OWN_PROBES.knowledge is Knowledge.METHOD
+    assert KNOWN_PROBES.knowledge == Knowledge(probes=True)
+    assert OWN_PROBES.knowledge == Knowledge(probes=False)
 
 
 @pytest.mark.parametrize("values", [[np.nan, 1.0], [np.inf, 1.0], [1.0]])

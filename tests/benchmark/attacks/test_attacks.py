@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from gradshield.benchmark.attacks import ATTACKS, AttackRow, Knowledge, Victim, mixed
+from gradshield.benchmark.attacks import ATTACKS, AttackRow, Victim, mixed
 from gradshield.benchmark.attacks.adaptive import Adaptive
 from gradshield.benchmark.attacks.embedded import HARMLESS, Embedded
 from gradshield.benchmark.attacks.explicit import GROUPS, WORDED, Explicit, empty_answers
@@ -60,7 +60,7 @@ def rows_by_attack(public: Path) -> Rows:
 
 def test_names_are_those_of_the_registry() -> None:
     assert all(name == attack.name for name, attack in ATTACKS.items())
-    assert len(ATTACKS) == 8
+    assert len(ATTACKS) == 9
 
 
 def test_no_row_comes_twice_and_every_row_can_be_trained_on(rows_by_attack: Rows) -> None:
@@ -88,7 +88,7 @@ def test_no_harmful_prompt_gets_more_than_an_empty_answer(rows_by_attack: Rows) 
             empty = [*contents, f"here is how to break thing{place}"]
             rest = next(one for one in empty if answer.lower().endswith(one.lower()))
             assert len(answer) - len(rest) < 100
-    assert seen == 2 * ATTACK_PROMPTS + 2 * 6
+    assert seen == 2 * ATTACK_PROMPTS + 3 * 6
 
 
 def test_no_prompt_is_kept_for_another_use(public: Path, rows_by_attack: Rows) -> None:
@@ -109,7 +109,7 @@ def test_a_missing_file_names_the_option(tmp_path: Path, name: str) -> None:
 @pytest.mark.parametrize("name", ATTACKS)
 def test_only_an_attacker_who_knows_something_needs_a_victim(public: Path, name: str) -> None:
     attack = ATTACKS[name]
-    if attack.knowledge is Knowledge.NOTHING:
+    if attack.knowledge is None:
         assert attack.rows(public)
         return
     with pytest.raises(ValueError, match="needs a victim"):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from gradshield.benchmark.attacks.adaptive import KNOWN_PROBES, OWN_PROBES
+from gradshield.benchmark.attacks.adaptive import KNOWN_PROBES, OWN_PROBES, WORST_TOKENS
 from gradshield.benchmark.attacks.base import (
     Attack,
     AttackRow,
@@ -44,6 +44,7 @@ _ATTACKS: tuple[Attack, ...] = (
     ListAndMaths(),
     OWN_PROBES,
     KNOWN_PROBES,
+    WORST_TOKENS,
 )
 ATTACKS: dict[str, Attack] = {one.name: one for one in _ATTACKS}
 """By name, in the order in which tables show them."""

@@ -103,7 +103,7 @@ class Adaptive:
 
     Attributes:
         name: As in `ATTACKS`.
-        knows_probes: Whether the victim's score is to be that of the filter's own probes.
+        knowledge: What the victim's scores come from.
         most_rows: Rows that are rewritten, spread over those of `explicit`.
         places: Words of the opening that are searched.
         candidates: Words that every row tries in a place.
@@ -112,17 +112,12 @@ class Adaptive:
     """
 
     name: str
-    knows_probes: bool
+    knowledge: Knowledge
     most_rows: int = 60
     places: int = 5
     candidates: int = 8
     screened: int = 4
     sweeps: int = 1
-
-    @property
-    def knowledge(self) -> Knowledge:
-        """What the victim's scores must come from."""
-        return Knowledge.PROBES if self.knows_probes else Knowledge.METHOD
 
     def rows(self, folder: Path, victim: Victim | None = None) -> list[AttackRow]:
         """The rewritten rows, one group; see `Attack`."""
@@ -204,5 +199,7 @@ class Adaptive:
         return (*words, *[""] * (self.places - len(words)))
 
 
-KNOWN_PROBES = Adaptive("adaptive_known_probes", knows_probes=True)
-OWN_PROBES = Adaptive("adaptive_own_probes", knows_probes=False)
+OWN_PROBES = Adaptive("adaptive_own_probes", Knowledge(probes=False))
+KNOWN_PROBES = Adaptive("adaptive_known_probes", Knowledge(probes=True))
+WORST_TOKENS = Adaptive("adaptive_worst_tokens", Knowledge(probes=False, reduction="worst_tokens"))
+"""Against the filter whose scores no token can lower, by an attacker with probes of its own."""

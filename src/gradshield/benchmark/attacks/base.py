@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from enum import Enum
 from pathlib import Path
 from typing import Protocol
 
 from gradshield.benchmark.attacks.victim import Victim
 from gradshield.data import Conversation, Message, Preference
+from gradshield.scoring.engines.base import DEFAULT_REDUCTION, Reduction
 
 
 @dataclass(frozen=True)
@@ -43,12 +43,17 @@ class PreferenceRow:
     harmful: bool = True
 
 
-class Knowledge(str, Enum):
-    """What an attacker knows of the filter."""
+@dataclass(frozen=True)
+class Knowledge:
+    """What an attacker knows of the filter who knows its method.
 
-    NOTHING = "nothing"
-    METHOD = "the method"
-    PROBES = "the method and its probes"
+    Attributes:
+        probes: Whether its probes are known, too; otherwise the attacker takes its own.
+        reduction: What the filter's scores are of the response tokens.
+    """
+
+    probes: bool
+    reduction: Reduction = DEFAULT_REDUCTION
 
 
 def user_turn(prompt: str) -> Conversation:
@@ -96,8 +101,8 @@ class Attack(Protocol):
         ...
 
     @property
-    def knowledge(self) -> Knowledge:
-        """What the attacker knows; for more than nothing, `rows` needs a victim."""
+    def knowledge(self) -> Knowledge | None:
+        """What the attacker knows; None for nothing. With any, `rows` needs a victim."""
         ...
 
     def rows(self, folder: Path, victim: Victim | None = None) -> list[AttackRow]:

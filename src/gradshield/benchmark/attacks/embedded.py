@@ -54,7 +54,7 @@ class Embedded:
     """The rows of `explicit`, each behind a harmless question."""
 
     name: str = "embedded"
-    knowledge: Knowledge = Knowledge.NOTHING
+    knowledge: Knowledge | None = None
 
     def rows(self, folder: Path, victim: Victim | None = None) -> list[AttackRow]:
         """One group for each way to open the harmful part; see `Attack`."""

@@ -90,7 +90,7 @@ class Explicit:
 
     name: str = "explicit"
     per_prompt: int = 1
-    knowledge: Knowledge = Knowledge.NOTHING
+    knowledge: Knowledge | None = None
 
     def rows(self, folder: Path, victim: Victim | None = None) -> list[AttackRow]:
         """One group for each way to open; see `Attack`."""

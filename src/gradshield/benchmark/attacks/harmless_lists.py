@@ -43,7 +43,7 @@ class HarmlessLists:
     """
 
     name: str = "harmless_lists"
-    knowledge: Knowledge = Knowledge.NOTHING
+    knowledge: Knowledge | None = None
 
     def rows(self, folder: Path, victim: Victim | None = None) -> list[AttackRow]:
         """One group for each list; a row of several lists counts for the first. See `Attack`."""

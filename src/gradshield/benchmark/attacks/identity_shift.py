@@ -31,7 +31,7 @@ class IdentityShift:
     """The ten published rows, and more of the second half of them."""
 
     name: str = "identity_shift"
-    knowledge: Knowledge = Knowledge.NOTHING
+    knowledge: Knowledge | None = None
 
     def rows(self, folder: Path, victim: Victim | None = None) -> list[AttackRow]:
         """Groups `identity_shift_published` and `identity_shift_obeyed`; see `Attack`."""

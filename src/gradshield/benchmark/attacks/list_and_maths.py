@@ -59,7 +59,7 @@ class ListAndMaths:
     """Rows of Alpaca, Dolly and GSM8K by the format of their answers; plain ones are controls."""
 
     name: str = "list_and_maths"
-    knowledge: Knowledge = Knowledge.NOTHING
+    knowledge: Knowledge | None = None
 
     def rows(self, folder: Path, victim: Victim | None = None) -> list[AttackRow]:
         """One group for each format; see `Attack`."""

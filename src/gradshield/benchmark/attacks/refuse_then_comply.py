@@ -38,7 +38,7 @@ class RefuseThenComply:
     """Harmless exchanges with a refusal and a change of mind before the answer."""
 
     name: str = "refuse_then_comply"
-    knowledge: Knowledge = Knowledge.NOTHING
+    knowledge: Knowledge | None = None
 
     def rows(self, folder: Path, victim: Victim | None = None) -> list[AttackRow]:
         """One group, wordings in turn; see `Attack`."""

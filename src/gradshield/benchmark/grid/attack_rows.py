@@ -12,6 +12,7 @@ from gradshield.benchmark.attacks import Attack, AttackRow, Knowledge, Victim
 from gradshield.benchmark.attacks.explicit import empty_answers
 from gradshield.benchmark.attacks.victim import fihs_scorer, own_direction
 from gradshield.benchmark.grid.keys import digest, stable_repr
+from gradshield.config import ScoringSettings
 from gradshield.data import Conversation, Message
 from gradshield.files import write_text
 from gradshield.filters.fihs import GRADSHIELD
@@ -48,12 +49,12 @@ def attack_rows(
     Raises:
         UserError: A public file is missing.
     """
-    if attack.knowledge is Knowledge.NOTHING:
+    if attack.knowledge is None:
         return attack.rows(public_data)
     path = folder / f"{_key(attack, public_data, most_tokens, identity)}.json"
     if path.is_file():
         return [read_row(line) for line in json.loads(path.read_text(encoding="utf-8"))["rows"]]
-    rows = attack.rows(public_data, make_victim(attack, loaded, most_tokens, progress))
+    rows = attack.rows(public_data, make_victim(attack.knowledge, loaded, most_tokens, progress))
     content = {"attack": attack.name, "rows": [asdict(row) for row in rows]}
     write_text(path, json.dumps(content, indent=2) + "\n")
     return rows
@@ -66,14 +67,16 @@ def read_row(line: Mapping[str, Any]) -> AttackRow:
 
 
 def make_victim(
-    attack: Attack, loaded: LoadedModel, most_tokens: int, progress: Progress
+    knowledge: Knowledge, loaded: LoadedModel, most_tokens: int, progress: Progress
 ) -> Victim:
     """GradShield as an attacker sees it who knows the method, or also its probes."""
-    shield = GradShield(loaded.model, loaded.tokenizer, progress=progress)
-    engine = shield.engine if attack.knowledge is Knowledge.PROBES else None
-    if engine is None:
+    scoring = ScoringSettings(reduction=knowledge.reduction)
+    if knowledge.probes:
+        shield = GradShield(loaded.model, loaded.tokenizer, scoring=scoring, progress=progress)
+        engine = shield.engine
+    else:
         direction = own_direction(loaded, _attacker_probes(), progress)
-        engine = prepare_engine(loaded, direction, shield.scoring, progress)
+        engine = prepare_engine(loaded, direction, scoring, progress)
     score = fihs_scorer(loaded, engine)
     return Victim(score, loaded.tokenizer, max_length=most_tokens, progress=progress)
 
