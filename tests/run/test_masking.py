@@ -54,6 +54,15 @@ def test_the_worst_window_of_the_rest_counts_twice() -> None:
     assert harmful_spans(tokens, 5.3, "sum_and_worst").sum() == 48
 
 
+def test_tokens_that_lower_a_sum_neither_save_a_span_nor_are_masked_for_it() -> None:
+    # Of the first 24 tokens the sum is below that of the last 24, and what harms is above it.
+    tokens = [3.0] * 12 + [-9.0] * 12 + [1.0] * 24
+    assert harmful_spans(tokens, 30.0, "worst_tokens").tolist() == [True] * 24 + [False] * 24
+    # By hand: 36 of 60 are left without the first span, and nothing without both.
+    assert score_of_rest(np.array(tokens), np.arange(48) < 24, "worst_tokens") == 24.0
+    assert harmful_spans(tokens, 30.0, "sum").tolist() == [False] * 24 + [True] * 24
+
+
 def test_a_mean_is_taken_of_the_tokens_that_are_left() -> None:
     losses = np.array([9.0] * 24 + [1.0] * 24)
     half = np.arange(48) < 24
