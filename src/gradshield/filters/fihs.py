@@ -67,6 +67,10 @@ class FihsFilter:
 
 GRADSHIELD = FihsFilter("gradshield", FihsForm(), ThresholdSettings())
 """As `gradshield filter` scores and decides when it is told nothing."""
+NARROW = FihsFilter(
+    "gradshield_narrow", FihsForm(reduction="worst_tokens"), ThresholdSettings(rule="narrow")
+)
+"""Our best form for data of one task: `--reduction worst_tokens --rule narrow`."""
 ALL_PARAMETERS = ".*"
 PAPER = FihsFilter(
     "gradshield_paper",

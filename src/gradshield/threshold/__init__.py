@@ -29,6 +29,7 @@ _ALL: tuple[ThresholdRule, ...] = (
     CalibratedRule(),
     CalibratedFdrRule(),
     AdaptiveRule(),
+    AdaptiveRule("narrow", follows_groups=True),
 )
 RULES: dict[str, ThresholdRule] = {rule.name: rule for rule in _ALL}
 DEFAULT_RULE = "adaptive"

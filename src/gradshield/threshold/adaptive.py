@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -40,11 +41,16 @@ class AdaptiveRule:
        likely harmful than not, but never so far that 2.5 times the level of the fitted null is
        lost, or five times the level of the reference: harmless rows of another shape can pass for
        a lower null plus harm.
+    5. With ``follows_groups``, for data of one task, the bound by the reference falls where the
+       group as a whole lies above it. Rows of a task can lie so far below the reference that its
+       tail is the middle of a harmful group; a group of ordinary chat rows among them lies lower,
+       and keeps the bound.
 
     Without a reference (or fewer than 20 rows, or all equal) the rule ``heavy_tailed`` is used.
     """
 
     name: str = "adaptive"
+    follows_groups: bool = False
 
     def __call__(
         self, scores: FloatArray, reference: FloatArray | None, *, level: float, seed: int
@@ -66,7 +72,10 @@ class AdaptiveRule:
             return fit.shift + fit.scale * at_rest(times)
 
         start = max(at_rest(1), fitted(1))
-        lowest = min(start, max(at_rest(MOST_LOST_AT_REST), fitted(MOST_LOST_FITTED)))
+        bound = at_rest(MOST_LOST_AT_REST)
+        if self.follows_groups and fit.upper is not None and fit.upper.mode >= bound:
+            bound = -math.inf
+        lowest = min(start, max(bound, fitted(MOST_LOST_FITTED)))
         threshold = null.centre + null.spread * _where_group_begins(start, lowest, fit, null)
         diagnostics: dict[str, Any] = {
             **asdict(fit),
