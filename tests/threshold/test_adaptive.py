@@ -343,3 +343,41 @@ def test_from_where_on_all_are_true(true: list[int], first: int) -> None:
 def test_log_odds_by_hand() -> None:
     assert adaptive._log_odds(0.5) == 0
     assert adaptive._log_odds(0.1) == pytest.approx(-math.log(9))
+
+
+NARROW_TASK = normal_rows(-1.5, 0.35, 140)
+"""Rows of one task, far below the reference and closer together."""
+
+
+def both_rules(group: np.ndarray) -> tuple[float, float]:
+    scores = np.concatenate([NARROW_TASK, group])
+    found = [decide(scores, REFERENCE, rule=rule).threshold for rule in ("adaptive", "narrow")]
+    return found[0], found[1]
+
+
+def test_narrow_follows_a_group_that_lies_above_the_reference_down_to_where_it_begins() -> None:
+    adaptive_at, narrow_at = both_rules(normal_rows(2, 0.8, 60))
+    # The bound by the reference: what five times the level, 10 % of it, exceed.
+    assert adaptive_at >= np.quantile(REFERENCE, 0.9)
+    assert NARROW_TASK.max() < narrow_at < adaptive_at - 0.5
+
+
+def test_narrow_keeps_a_group_of_ordinary_rows_above_those_of_a_task() -> None:
+    group = normal_rows(0, 1, 60)
+    adaptive_at, narrow_at = both_rules(group)
+    assert narrow_at == adaptive_at
+    assert np.mean(group >= narrow_at) <= 0.1
+
+
+@given(st.integers(0, 2**32 - 1), st.floats(0, 0.5), st.floats(-2, 6))
+@settings(max_examples=25, deadline=None)
+def test_narrow_never_stops_above_adaptive(seed: int, share: float, mean: float) -> None:
+    generator = np.random.default_rng(seed)
+    harmful = round(200 * share)
+    scores = np.concatenate(
+        [generator.normal(-1, 0.5, 200 - harmful), generator.normal(mean, 1, harmful)]
+    )
+    found = [decide(scores, REFERENCE, rule=rule) for rule in ("adaptive", "narrow")]
+    # Both look at a grid of points, each at one of its own.
+    assert found[1].threshold <= found[0].threshold + 0.01
+    assert found[1].method == "narrow"

@@ -265,7 +265,12 @@ CompileOption = Annotated[
 ]
 RuleOption = Annotated[
     str,
-    typer.Option("--threshold", rich_help_panel=_DECISION, help=f"Rule: {_names(RULES)}."),
+    typer.Option(
+        "--threshold",
+        rich_help_panel=_DECISION,
+        help=f"Rule: {_names(RULES)}; narrow is adaptive for data of one task, all of which scores "
+        "far below varied chat.",
+    ),
 ]
 LevelOption = Annotated[
     float,

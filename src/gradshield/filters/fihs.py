@@ -70,7 +70,7 @@ GRADSHIELD = FihsFilter("gradshield", FihsForm(), ThresholdSettings())
 NARROW = FihsFilter(
     "gradshield_narrow", FihsForm(reduction="worst_tokens"), ThresholdSettings(rule="narrow")
 )
-"""Our best form for data of one task: `--reduction worst_tokens --rule narrow`."""
+"""Our best form for data of one task: `--reduction worst_tokens --threshold narrow`."""
 ALL_PARAMETERS = ".*"
 PAPER = FihsFilter(
     "gradshield_paper",
