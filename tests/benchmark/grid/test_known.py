@@ -119,6 +119,10 @@ def test_another_model_or_training_is_not_known(
     other = changed(config, finetunes=[{**part, "training": {"learning_rate": 2e-3}}])
     with pytest.raises(UserError, match=r"training differs .*0\.002"):
         read_known([theirs], other)
+    other = changed(config, finetunes=[{**part, "search": {"filters": [], "max_finetunes": 3}}])
+    with pytest.raises(UserError, match=r"search differs .*\"max_finetunes\":3"):
+        read_known([theirs], other)
+    assert read_known([theirs], changed(config, finetunes=[{**part, "search": None}])).lines
     assert read_known([theirs], changed(config, finetunes=[])).lines
 
 

@@ -102,6 +102,11 @@ def _settings(config: GridConfig) -> dict[str, set[str]]:
         "model": {config.model.model_dump_json(exclude={"device"})},
         **{name: {json.dumps(getattr(config, name))} for name in ROWS},
         **{name: {_json(part, name) for part in config.finetunes} for name in MEASURED},
+        "search": {
+            part.search.model_dump_json(exclude={"filters"})
+            for part in config.finetunes
+            if part.search is not None
+        },
     }
 
 
