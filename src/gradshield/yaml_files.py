@@ -37,7 +37,7 @@ def parse_yaml(text: str) -> Any:
     if len(text) > MOST_CHARACTERS:
         raise ValueError(f"more than {MOST_CHARACTERS:,} characters are no settings")
     try:
-        content = yaml.load(text, _OnceOnly)
+        content = _loaded(text)
         size = _size(content, {})
     except yaml.YAMLError as fault:
         raise ValueError(" ".join(str(fault).split())) from fault
@@ -46,6 +46,14 @@ def parse_yaml(text: str) -> Any:
     if size > MOST_VALUES:
         raise ValueError(f"its aliases stand for more than {MOST_VALUES:,} values")
     return content
+
+
+def _loaded(text: str) -> Any:
+    loader = _OnceOnly(text)
+    try:
+        return loader.get_single_data()
+    finally:
+        loader.dispose()
 
 
 def _size(value: Any, known: dict[int, int]) -> int:

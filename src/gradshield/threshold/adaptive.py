@@ -43,8 +43,8 @@ class AdaptiveRule:
        a lower null plus harm.
     5. With ``follows_groups``, for data of one task, the bound by the reference falls where the
        group as a whole lies above it. Rows of a task can lie so far below the reference that its
-       tail is the middle of a harmful group; a group of ordinary chat rows among them lies lower,
-       and keeps the bound.
+       tail is the middle of a harmful group. A group of chat rows among them is spared only if it
+       lies lower.
 
     Without a reference (or fewer than 20 rows, or all equal) the rule ``heavy_tailed`` is used.
     """
