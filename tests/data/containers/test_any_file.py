@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from datasets import Dataset
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from gradshield.data import DataError, SourceRow, detect_format, open_container
@@ -201,6 +201,7 @@ def test_a_file_with_a_damaged_stretch(name: str, place: float, piece: bytes, cu
         max_leaves=5,
     ).map(lambda value: json.dumps(value).encode())
 )
+@example(content=b'{"features":{}}')
 @settings(max_examples=25)
 def test_a_saved_data_set_with_any_description(file: str, content: Any) -> None:
     with TemporaryDirectory() as scratch:

@@ -20,6 +20,7 @@ from gradshield.data.containers.base import (
 from gradshield.data.containers.expansion import within_bounds
 from gradshield.data.errors import DataError
 from gradshield.data.rows import SourceRow
+from gradshield.errors import first_line
 
 
 @dataclass(frozen=True)
@@ -120,7 +121,8 @@ def _load(path: Path, split: str | None) -> Any:
         with bounded_memory(most_bytes() + _mapped_bytes(folder)):
             return Dataset.load_from_disk(str(folder))
     except Exception as error:
-        raise DataError(f"{folder}: the saved data set cannot be loaded: {error}") from error
+        reason = first_line(error)
+        raise DataError(f"{folder}: the saved data set cannot be loaded: {reason}") from error
 
 
 def _check_inside(path: Path, folder: Path) -> None:
