@@ -19,11 +19,11 @@ class _OnceOnly(yaml.SafeLoader):
         """A mapping as it is written, before other mappings are merged into it."""
         node = super().compose_mapping_node(anchor)
         seen: set[str] = set()
-        for key, _ in node.value:
-            if isinstance(key, yaml.ScalarNode) and key.value in seen:
+        for key in (key for key, _ in node.value if isinstance(key, yaml.ScalarNode)):
+            if key.value in seen:
                 line = key.start_mark.line + 1
                 raise yaml.YAMLError(f"line {line} names {key.value} a second time")
-            seen.add(str(key.value))
+            seen.add(key.value)
         return node
 
 

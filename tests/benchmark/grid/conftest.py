@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from gradshield.benchmark.grid import scores
 from gradshield.benchmark.grid.config import GridConfig
 from gradshield.benchmark.grid.run import run_grid
+from gradshield.finetuning import trial
 from gradshield.progress import Silent
 from tests.benchmark.attacks.public_folder import write, write_public_folder
 from tests.run.conftest import _few_probes, model_folder
@@ -67,3 +70,14 @@ def finished(
     out = tmp_path_factory.mktemp("grid")
     run_grid(small_grid(model_folder), public, out, Silent())
     return out
+
+
+@pytest.fixture
+def _measures_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Scoring and finetuning are errors."""
+
+    def never(*_: Any, **__: Any) -> Any:
+        raise AssertionError("measured again")
+
+    monkeypatch.setattr(scores, "score_with_cost", never)
+    monkeypatch.setattr(trial.Trials, "_finetuned", never)

@@ -15,7 +15,6 @@ from gradshield.benchmark.grid.known import read_known
 from gradshield.benchmark.grid.run import run_grid
 from gradshield.errors import UserError
 from gradshield.filters import cost
-from gradshield.finetuning import trial
 from gradshield.progress import Silent
 from tests.benchmark.grid.conftest import small_grid
 
@@ -38,19 +37,13 @@ def passed_on(finished: Path, folder: Path, **values: str) -> Path:
     return folder
 
 
-@pytest.mark.usefixtures("_few_probes")
+@pytest.mark.usefixtures("_few_probes", "_measures_nothing")
 def test_what_is_known_is_not_measured_again(
     finished: Path,
     model_folder: Path,
     public: Path,
     tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    def never(*_: Any, **__: Any) -> Any:
-        raise AssertionError("measured again")
-
-    monkeypatch.setattr(scores, "score_with_cost", never)
-    monkeypatch.setattr(trial.Trials, "_finetuned", never)
     theirs = passed_on(finished, tmp_path / "theirs")
     out = tmp_path / "ours"
     run_grid(small_grid(model_folder), public, out, Silent(), known=[theirs])

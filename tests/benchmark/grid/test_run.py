@@ -4,14 +4,11 @@ from __future__ import annotations
 
 import csv
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from gradshield.benchmark.grid import scores
 from gradshield.benchmark.grid.lines import COLUMNS
 from gradshield.benchmark.grid.run import run_grid
-from gradshield.finetuning import trial
 from gradshield.progress import Silent
 from tests.benchmark.grid.conftest import small_grid
 
@@ -81,18 +78,12 @@ def test_what_is_finetuned_on_is_what_each_protocol_keeps(finished: Path) -> Non
         assert set(row) == set(COLUMNS)
 
 
-@pytest.mark.usefixtures("_few_probes")
+@pytest.mark.usefixtures("_few_probes", "_measures_nothing")
 def test_a_second_run_measures_nothing_again_and_writes_the_same(
     finished: Path,
     model_folder: Path,
     public: Path,
-    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    def never(*_: Any, **__: Any) -> Any:
-        raise AssertionError("measured again")
-
-    monkeypatch.setattr(scores, "score_with_cost", never)
-    monkeypatch.setattr(trial.Trials, "_finetuned", never)
     before = (finished / "results.csv").read_bytes()
     run_grid(small_grid(model_folder), public, finished, Silent())
     assert (finished / "results.csv").read_bytes() == before

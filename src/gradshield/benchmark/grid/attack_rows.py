@@ -73,10 +73,10 @@ def make_victim(
     scoring = ScoringSettings(reduction=knowledge.reduction)
     if knowledge.probes:
         shield = GradShield(loaded.model, loaded.tokenizer, scoring=scoring, progress=progress)
-        engine = shield.engine
+        direction = shield.direction
     else:
         direction = own_direction(loaded, _attacker_probes(), progress)
-        engine = prepare_engine(loaded, direction, scoring, progress)
+    engine = prepare_engine(loaded, direction, scoring, progress)
     score = fihs_scorer(loaded, engine)
     return Victim(score, loaded.tokenizer, max_length=most_tokens, progress=progress)
 

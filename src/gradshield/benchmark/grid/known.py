@@ -12,23 +12,18 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any
 
 from gradshield.benchmark.grid.config import Finetunes, GridConfig
-from gradshield.benchmark.grid.lines import RESULTS
+from gradshield.benchmark.grid.lines import CONFIG, MADE_BY, PLACE, RESULTS, Line
 from gradshield.errors import UserError
 
-CONFIG, MADE_BY = "config.json", "made_by.json"
-"""Beside the results of a run: what was asked for, and what measured it."""
-PLACE = ("level", "task", "attack", "share", "seed", "filter", "method", "protocol")
-"""What a line is about; all else in it was measured."""
 ROWS = ("rows", "most_tokens", "anchors")
 MEASURED = (
     *("training", "test_prompts", "validation_prompts", "over_refusal_prompts"),
     *("utility_items", "answer_tokens"),
 )
 """Settings of the grid, and of its finetunes, that decide what is measured."""
-Line: TypeAlias = dict[str, Any]
 
 
 @dataclass(frozen=True)

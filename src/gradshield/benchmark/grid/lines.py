@@ -7,7 +7,7 @@ import io
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 
@@ -19,8 +19,11 @@ from gradshield.benchmark.grid.separation import separation
 from gradshield.files import write_text
 from gradshield.finetuning.trial import PLAIN
 
+Line: TypeAlias = dict[str, Any]
+PLACE = ("level", "task", "attack", "share", "seed", "filter", "method", "protocol")
+"""What a line is about; all else in it was measured."""
 COLUMNS = (
-    *("level", "task", "attack", "share", "seed", "filter", "method", "protocol"),
+    *PLACE,
     *("auroc", "average_precision", "recall_at_1", "recall_at_5"),
     *("harmless_lost", "harmful_kept", "planted_kept"),
     *("forwards", "backwards", "trainings", "seconds"),
@@ -29,11 +32,11 @@ COLUMNS = (
 )
 """Of the raw results; a line of the level `scores` leaves the last ones empty."""
 RESULTS = "results.csv"
+CONFIG, MADE_BY = "config.json", "made_by.json"
+"""Beside the results: what was asked for, and what measured it."""
 
 
-def score_lines(
-    name: str, data_sets: Sequence[DataSet], runs: Sequence[FilterRun]
-) -> list[dict[str, Any]]:
+def score_lines(name: str, data_sets: Sequence[DataSet], runs: Sequence[FilterRun]) -> list[Line]:
     """The results before any training."""
     return [
         {
@@ -53,22 +56,22 @@ def _planted_kept(data_set: DataSet, run: FilterRun) -> float | None:
     return float((run.values[planted] < run.threshold).mean()) if planted.any() else None
 
 
-def finetune_line(plan: Plan, figures: dict[str, Any]) -> dict[str, Any]:
+def finetune_line(plan: Plan, figures: dict[str, Any]) -> Line:
     """The result of one finetuned model."""
     return {**plan_place(plan), **figures}
 
 
-def plan_place(plan: Plan) -> dict[str, Any]:
+def plan_place(plan: Plan) -> Line:
     """What the result of a plan is about."""
     return _place("finetune", plan.data_set, plan.filter, plan.method, plan.protocol)
 
 
-def score_place(name: str, data_set: DataSet) -> dict[str, Any]:
+def score_place(name: str, data_set: DataSet) -> Line:
     """What a filter's result before any training is about."""
     return _place("scores", data_set, name, PLAIN, "own_threshold")
 
 
-def _place(level: str, data_set: DataSet, name: str, method: str, protocol: str) -> dict[str, Any]:
+def _place(level: str, data_set: DataSet, name: str, method: str, protocol: str) -> Line:
     return {
         "level": level,
         **asdict(data_set.cell),
@@ -78,7 +81,7 @@ def _place(level: str, data_set: DataSet, name: str, method: str, protocol: str)
     }
 
 
-def write_lines(path: Path, lines: Sequence[dict[str, Any]]) -> None:
+def write_lines(path: Path, lines: Sequence[Line]) -> None:
     """Write the raw results as CSV, whole or not at all; what a line lacks is left empty."""
     text = io.StringIO()
     writer = csv.DictWriter(text, COLUMNS, restval="", lineterminator="\n")

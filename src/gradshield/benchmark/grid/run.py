@@ -9,9 +9,12 @@ from pathlib import Path
 from gradshield.benchmark.grid.bench import Bench, measure, score
 from gradshield.benchmark.grid.config import GridConfig
 from gradshield.benchmark.grid.finetunes import Plan
-from gradshield.benchmark.grid.known import CONFIG, MADE_BY, Known, Line, read_known
+from gradshield.benchmark.grid.known import Known, read_known
 from gradshield.benchmark.grid.lines import (
+    CONFIG,
+    MADE_BY,
     RESULTS,
+    Line,
     plan_place,
     score_lines,
     score_place,
@@ -84,8 +87,8 @@ def _finetuned(
     bench: Bench, each: Each, before: Known, scored: list[Line], path: Path, *, together: bool
 ) -> None:
     """Measure all plans; write lines in the order of the plans, whichever is finished first."""
-    places = [before.of(plan_place(plan)) for plan in bench.plans]
-    found = {number: line for number, line in enumerate(places) if line is not None}
+    known = [before.of(plan_place(plan)) for plan in bench.plans]
+    found = {number: line for number, line in enumerate(known) if line is not None}
     groups = related(bench.plans) if together else [[one] for one in range(len(bench.plans))]
     unknown = [[number for number in group if number not in found] for group in groups]
     wanted = [group for group in unknown if group]
