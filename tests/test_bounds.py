@@ -7,10 +7,18 @@ import sys
 import threading
 import time
 from itertools import count
+from pathlib import Path
 
 import pytest
 
-from gradshield.bounds import OutOfTime, bounded_memory, bounded_time, most_bytes
+from gradshield import bounds
+from gradshield.bounds import (
+    OutOfTime,
+    bounded_memory,
+    bounded_time,
+    machine_memory,
+    most_bytes,
+)
 
 on_linux = pytest.mark.skipif(sys.platform != "linux", reason="the bound is Linux's")
 
@@ -20,6 +28,18 @@ def test_half_of_the_memory_or_what_is_asked_for(monkeypatch: pytest.MonkeyPatch
     assert most_bytes() > 10**8
     monkeypatch.setenv("GRADSHIELD_MAX_GB", "2.5")
     assert most_bytes() == 2_500_000_000
+
+
+def test_a_container_may_leave_less_than_the_machine_has(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    limit = tmp_path / "memory.max"
+    monkeypatch.setattr(bounds, "CONTAINER_LIMIT", limit)
+    machine = machine_memory()
+    assert machine > 10**8
+    for text, expected in (("max\n", machine), ("5000000\n", 5_000_000), ("9" * 18, machine)):
+        limit.write_text(text)
+        assert machine_memory() == expected
 
 
 @on_linux

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import os
 import signal
+import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,6 +17,8 @@ from gradshield.errors import UserError
 VARIABLE = "GRADSHIELD_MAX_GB"
 """Environment variable that raises, or lowers, how much a data file may unpack to."""
 GIGABYTE = 10**9
+CONTAINER_LIMIT = Path("/sys/fs/cgroup/memory.max")
+"""Where Linux tells a process how much memory its container has: a number, or `max`."""
 _UNKNOWN_MEMORY = 32 * GIGABYTE
 
 
@@ -31,7 +34,7 @@ def most_bytes() -> int:
     """
     asked = os.environ.get(VARIABLE)
     if asked is None:
-        return _memory() // 2
+        return machine_memory() // 2
     try:
         gigabytes = float(asked)
     except ValueError:
@@ -41,12 +44,25 @@ def most_bytes() -> int:
     return int(gigabytes * GIGABYTE)
 
 
-def _memory() -> int:
+def machine_memory() -> int:
+    """Bytes of memory that processes may have here: the machine's, or less in a container."""
+    return min(_physical_memory(), _container_memory() or sys.maxsize)
+
+
+def _physical_memory() -> int:
     """Bytes of the machine's memory, as far as it tells."""
     try:
         return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     except (AttributeError, OSError, ValueError):
         return _UNKNOWN_MEMORY
+
+
+def _container_memory() -> int | None:
+    """Bytes that the container leaves to its processes; None where there is no bound."""
+    try:
+        return int(CONTAINER_LIMIT.read_text())
+    except (OSError, ValueError):
+        return None
 
 
 @contextmanager

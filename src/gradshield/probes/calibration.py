@@ -8,7 +8,6 @@ from collections.abc import Sequence
 from typing import Literal
 
 import torch
-from torch import Tensor
 
 from gradshield.errors import UserError
 from gradshield.evaluation.generation import Answer, generate_answers
@@ -20,11 +19,10 @@ from gradshield.probes.direction import (
     joined,
     normalised_by_module,
     proxy_gradient,
-    training_direction,
     with_record,
     without_span,
 )
-from gradshield.probes.harmless_rows import harmless_rows, opening_rows
+from gradshield.probes.harmless_training import without_harmless_training
 from gradshield.probes.prompt_sets import Prompt, PromptSet, load_prompts, spread
 from gradshield.probes.proxies import OwnAnswers, SafetyProxy, make_proxies
 from gradshield.progress import Progress
@@ -34,8 +32,6 @@ PROBES = 64
 HARMFUL_ANSWER_TOKENS = 24
 """Enough to see a refusal; a model that complies is not asked for more than its opening."""
 ORDINARY_ANSWER_TOKENS = 24
-GROUP_ROWS = 12
-"""Harmless rows, of like wording or kind, of which the mean gradient is taken out together."""
 
 TakeOut = Literal["nothing", "benign", "harmless"]
 DEFAULT_TAKE_OUT: TakeOut = "harmless"
@@ -199,32 +195,16 @@ def cleaned_direction(
                 loaded.model, loaded.tokenizer, proxy, texts, modules=modules, progress=advance
             )
 
-    def cleaned(proxy: SafetyProxy) -> Direction:
-        direction = gradient(proxy, prompts, "harmful")
-        if take_out == "benign":
-            ordinary = [prompt.text for prompt in probes("ordinary", seed=probes_seed)]
-            return without_span(direction, [gradient(proxy, ordinary, "ordinary").tensors])
-        return without_span(direction, harmless) if harmless else direction
-
-    harmless = harmless_training(loaded, modules, progress) if take_out == "harmless" else []
-    return joined([cleaned(proxy) for proxy in proxies])
-
-
-def harmless_training(
-    loaded: LoadedModel, modules: str | None, progress: Progress
-) -> list[dict[str, Tensor]]:
-    """Where training on each group of packaged harmless rows moves the weights."""
-    rows = [
-        *opening_rows(loaded.tokenizer),
-        *(row.example for row in harmless_rows(loaded.tokenizer, "probe")),
-    ]
-    with progress.track("Gradient on harmless rows", len(rows), "rows") as advance:
-        return [
-            training_direction(
-                loaded.model, rows[start : start + GROUP_ROWS], modules=modules, progress=advance
-            )
-            for start in range(0, len(rows), GROUP_ROWS)
+    directions = [gradient(proxy, prompts, "harmful") for proxy in proxies]
+    if take_out == "benign":
+        ordinary = [prompt.text for prompt in probes("ordinary", seed=probes_seed)]
+        directions = [
+            without_span(direction, [gradient(proxy, ordinary, "ordinary").tensors])
+            for direction, proxy in zip(directions, proxies, strict=True)
         ]
+    if take_out == "harmless":
+        directions = without_harmless_training(loaded, directions, progress)
+    return joined(directions)
 
 
 def _fingerprint(texts: Sequence[str]) -> str:

@@ -85,7 +85,8 @@ def proxy_gradient(
     def values(batch: Sequence[str], first: int) -> Tensor:
         return proxy.values(model, tokenizer, batch, first)
 
-    tensors, value = _mean_gradient(model, prompts, values, modules, progress)
+    names = list(block_weights(model, modules))
+    tensors, value = _mean_gradient(model, prompts, values, names, progress)
     record = {
         "proxy": proxy.name,
         "modules": modules,
@@ -101,6 +102,7 @@ def training_direction(
     examples: Sequence[TokenizedExample],
     *,
     modules: str | None = None,
+    names: Sequence[str] | None = None,
     progress: Callable[[int], None] | None = None,
 ) -> dict[str, Tensor]:
     """Where training on the examples moves the weights: minus the gradient of their mean loss.
@@ -109,27 +111,28 @@ def training_direction(
         model: The aligned model theta_0.
         examples: Rows that count alike, each with the mean over its response tokens.
         modules: Which layers, see `block_weights`.
+        names: Those of some layers, in place of `modules`.
         progress: Called after each batch with the number of examples in it.
     """
 
     def gains(batch: Sequence[TokenizedExample], first: int) -> Tensor:
         return torch.stack([-losses.mean() for losses in response_token_losses(model, batch)])
 
-    return _mean_gradient(model, examples, gains, modules, progress)[0]
+    chosen = list(block_weights(model, modules)) if names is None else names
+    return _mean_gradient(model, examples, gains, chosen, progress)[0]
 
 
 def _mean_gradient(
     model: PreTrainedModel,
     items: Sequence[Item],
     values: Callable[[Sequence[Item], int], Tensor],
-    modules: str | None,
+    names: Sequence[str],
     progress: Callable[[int], None] | None,
 ) -> tuple[dict[str, Tensor], float]:
     """Gradient, by layer name, of the mean of values over the items; and that mean.
 
     `values` takes a batch and the position of its first item.
     """
-    names = list(block_weights(model, modules))
     mean = 0.0
     with (
         fits_into_memory("The gradient of the model", model.device, _MEMORY_MEND),
@@ -174,24 +177,36 @@ def without_span(direction: Direction, others: Sequence[Mapping[str, Tensor]]) -
     has no first-order effect of such training in it, in any layer.
 
     Returns:
-        The direction, with the share of its energy (squared length) that is left in the record.
+        See `what_is_left`.
 
     Raises:
         UserError: Nothing is left.
     """
     tensors = {
-        name: _orthogonal_part(tensor, [other[name] for other in others])
+        name: orthogonal_part(tensor, [other[name] for other in others])
         for name, tensor in direction.tensors.items()
     }
+    return what_is_left(direction, tensors)
+
+
+def what_is_left(direction: Direction, tensors: dict[str, Tensor]) -> Direction:
+    """The direction of which these tensors are left, with the share of its energy in the record.
+
+    Energy is squared length.
+
+    Raises:
+        UserError: Nothing is left.
+    """
     left = Direction(tensors, direction.record)
     return _checked(with_record(left, energy_left=(left.norm / direction.norm) ** 2))
 
 
-def _orthogonal_part(tensor: Tensor, others: Sequence[Tensor]) -> Tensor:
+def orthogonal_part(tensor: Tensor, others: Sequence[Tensor]) -> Tensor:
+    """The part of a tensor that is orthogonal to all others of its shape, as flat vectors."""
     span = torch.stack([other.flatten() for other in others])
     # Lengths differ by orders of magnitude; as unit rows the small ones are not rounded away.
     lengths = span.norm(dim=1, keepdim=True)
-    span = span / torch.where(lengths > 0, lengths, 1.0)
+    span /= torch.where(lengths > 0, lengths, 1.0)
     products = (span @ tensor.flatten()).double()
     weights = torch.linalg.pinv((span @ span.T).double(), rtol=1e-6, hermitian=True) @ products
     shared: Tensor = (weights.float() @ span).view_as(tensor)

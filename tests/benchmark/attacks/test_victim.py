@@ -8,8 +8,8 @@ import torch
 from gradshield.benchmark.attacks.victim import Victim, fihs_scorer, own_direction
 from gradshield.data import Conversation, Message
 from gradshield.models.layers import LATE_MLP
-from gradshield.probes.calibration import harmless_training
-from gradshield.probes.direction import proxy_gradient
+from gradshield.probes.direction import proxy_gradient, training_direction
+from gradshield.probes.harmless_training import harmless_groups
 from gradshield.probes.proxies import OwnAnswers
 from gradshield.probes.proxies.contrast import make_contrast
 from gradshield.progress import Silent
@@ -51,7 +51,9 @@ def test_the_attackers_direction_is_its_gradient_without_harmless_training() -> 
     found = own_direction(loaded, PROMPTS, Silent())
     proxy = make_contrast(loaded.tokenizer, OwnAnswers([], []))
     gradient = proxy_gradient(loaded.model, loaded.tokenizer, proxy, PROMPTS, modules=LATE_MLP)
-    groups = harmless_training(loaded, LATE_MLP, Silent())
+    groups = [
+        training_direction(loaded.model, rows, modules=LATE_MLP) for rows in harmless_groups(loaded)
+    ]
     assert found.tensors.keys() == gradient.tensors.keys()
     for name, tensor in found.tensors.items():
         flat, whole = tensor.double().flatten(), gradient.tensors[name].double().flatten()
