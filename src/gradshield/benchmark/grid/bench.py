@@ -35,8 +35,8 @@ class Bench:
         device: Where the model is put in place of what the configuration says.
 
     Raises:
-        UserError: The model or a public file cannot be had.
-        ValueError: There are too few rows of a task or of an attack.
+        UserError: The model or a public file cannot be had, or there are too few rows of a task or
+            of an attack.
     """
 
     def __init__(

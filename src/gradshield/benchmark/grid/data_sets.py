@@ -15,6 +15,7 @@ from gradshield.benchmark.grid.config import GridConfig
 from gradshield.benchmark.public_data import exchange
 from gradshield.benchmark.task_data import TRAINING_ROWS
 from gradshield.data import Conversation, tokenize_conversation
+from gradshield.errors import UserError
 from gradshield.filters import Material, Row
 from gradshield.models.load import LoadedModel
 from gradshield.probes.prompt_sets import load_prompts, spread
@@ -70,8 +71,7 @@ def draw_data_sets(
         attack_rows: Rows and controls of every attack of the grid, by its name.
 
     Raises:
-        UserError: A public file is missing.
-        ValueError: There are too few rows of a task or of an attack.
+        UserError: A public file is missing, or there are too few rows of a task or of an attack.
     """
     placed = {
         name: rows
@@ -82,7 +82,13 @@ def draw_data_sets(
         harmless = short_rows(task, folder, tokenizer, config.most_tokens)
         for cell in _cells(config, task, list(placed)):
             rows = placed.get(cell.attack, [])
-            drawn = mixed(harmless, rows, cell.share, config.rows, cell.seed)
+            try:
+                drawn = mixed(harmless, rows, cell.share, config.rows, cell.seed)
+            except ValueError as fault:
+                raise UserError(
+                    f"{cell.name} cannot be drawn. {fault} Set rows (now {config.rows}) or the "
+                    "share lower; a higher most_tokens lets more rows of a task in."
+                ) from fault
             labels, conversations = zip(*drawn, strict=True)
             yield DataSet(cell, as_rows(conversations, tokenizer, config.most_tokens), labels)
 
