@@ -158,6 +158,16 @@ def test_the_direction_is_measured_on_the_probes_of_the_form(
     assert found.record["probes"] == len(prompts)
 
 
+@pytest.mark.usefixtures("_few")
+@pytest.mark.parametrize(
+    ("source", "there"), [("packaged", len(PROMPTS["harmful"])), ("anchors", len(HARMFUL_PROMPTS))]
+)
+def test_more_probes_than_there_are_cannot_be_asked_for(source: str, there: int) -> None:
+    form = FihsForm.model_validate({**SIMPLE, "probe_source": source, "probes": there + 1})
+    with pytest.raises(UserError, match=f"probes={there + 1} asks .* {there} {source} .*={there},"):
+        form_direction(form, tiny_material())
+
+
 def test_by_default_the_probes_are_those_of_users() -> None:
     from gradshield.filters import fihs_form
     from gradshield.probes.calibration import probes

@@ -37,7 +37,7 @@ class FihsForm(ScoringSettings):
     """A form of FIHS: the settings that users have, and those that only ablations vary.
 
     Attributes:
-        probes: Harmful prompts on which S is measured.
+        probes: Harmful prompts on which S is measured; by default at most 64.
         probe_source: `packaged`, or `anchors`, the harmful prompts that all filters may use.
         first_tokens: Only so many leading response tokens of a row count; None counts all.
         rank: The direction is cut to so many directions in each matrix; None leaves it whole.
@@ -120,10 +120,22 @@ def form_direction(form: FihsForm, material: Material) -> Direction:
 
 
 def _probe_prompts(form: FihsForm, material: Material) -> list[str]:
+    """The harmful probes of a form.
+
+    Raises:
+        UserError: There are fewer than were asked for; of the default number, all are taken.
+    """
     if form.probe_source == "anchors":
         texts = [last_exchange(row.conversation).prompt for row in material.harmful]
-        return spread(texts, form.probes)
-    return [prompt.text for prompt in probes("harmful", form.probes, form.probes_seed)]
+        found = spread(texts, form.probes)
+    else:
+        found = [prompt.text for prompt in probes("harmful", form.probes, form.probes_seed)]
+    if "probes" in form.model_fields_set and len(found) < form.probes:
+        raise UserError(
+            f"probes={form.probes} asks for more than the {len(found)} {form.probe_source} probes "
+            f"that there are: write probes={len(found)}, or fewer."
+        )
+    return found
 
 
 def _cut(direction: Direction, rank: int) -> Direction:
