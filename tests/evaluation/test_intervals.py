@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from gradshield.evaluation import intervals
-from gradshield.evaluation.intervals import Difference, paired_bootstrap, wilson
+from gradshield.evaluation.intervals import Difference, paired_bootstrap, student, wilson
 
 
 @pytest.mark.parametrize(("successes", "trials"), [(0, 20), (7, 20), (20, 20), (1, 1), (3, 1000)])
@@ -35,6 +35,20 @@ def test_wilson_of_no_success_ends_where_known() -> None:
 def test_wilson_of_impossible_counts_is_an_error(successes: int, trials: int) -> None:
     with pytest.raises(ValueError, match="successes"):
         wilson(successes, trials)
+
+
+def test_student_by_hand() -> None:
+    # Mean 4, standard deviation 2 of three values; t is 4.302653 at 95 % and 2.919986 at 90 %.
+    found = student([2.0, 4.0, 6.0])
+    half = 4.302653 * 2 / math.sqrt(3)
+    assert (found.low, found.high) == pytest.approx((4 - half, 4 + half), abs=1e-5)
+    assert student([2.0, 4.0, 6.0], 0.9).high == pytest.approx(4 + 2.919986 * 2 / math.sqrt(3))
+    assert (student([0.5, 0.5]).low, student([0.5, 0.5]).high) == (0.5, 0.5)
+
+
+def test_one_value_has_no_spread() -> None:
+    with pytest.raises(ValueError, match="1 values have no spread"):
+        student([0.5])
 
 
 @pytest.mark.parametrize("confidence", [0.0, 1.0, 95.0])

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.stats import binomtest
+from scipy.stats import binomtest, sem, t
 
 DRAWS_AT_A_TIME = 2**22
 """Drawn items held in memory at once: 32 MiB of positions."""
@@ -53,6 +53,26 @@ def wilson(successes: int, trials: int, confidence: float = 0.95) -> Interval:
         raise ValueError(f"the confidence {confidence} is not between 0 and 1")
     found = binomtest(successes, trials).proportion_ci(confidence, method="wilson")
     return Interval(float(found.low), float(found.high))
+
+
+def student(values: Sequence[float], confidence: float = 0.95) -> Interval:
+    """Student's interval of the mean of few independent measurements, such as those of seeds.
+
+    Mean -+ t s / sqrt(n), with s the standard deviation (of n - 1) and t the quantile of n - 1
+    degrees of freedom (Student 1908, Biometrika 6, 1-25).
+
+    Args:
+        values: At least 2.
+        confidence: Share of such intervals that hold the true mean, in (0, 1).
+
+    Raises:
+        ValueError: There are fewer values than 2.
+    """
+    if len(values) < 2:
+        raise ValueError(f"{len(values)} values have no spread: an interval needs at least 2")
+    half = float(t.ppf((1 + confidence) / 2, len(values) - 1) * sem(values))
+    mean = float(np.mean(values))
+    return Interval(mean - half, mean + half)
 
 
 def paired_bootstrap(

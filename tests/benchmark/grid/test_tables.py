@@ -13,7 +13,9 @@ from gradshield.benchmark.grid.tables import (
     as_text,
     attack_table,
     finetune_table,
+    oracle_table,
     read_results,
+    seed_table,
     separation_table,
     threshold_table,
 )
@@ -87,6 +89,49 @@ def test_a_training_method_has_a_row_of_its_own(folder: Path) -> None:
     assert pd.isna(table.loc["lisa", "a"])
 
 
+@pytest.fixture
+def seeds(tmp_path: Path) -> Path:
+    """One filter and the oracle, three seeds of an attack, and one seed of another."""
+    lines = [
+        *(measured("zeta", "b", complied, seed=seed) for seed, complied in enumerate((5, 3, 4))),
+        *(measured("oracle", "b", 1, seed=seed, utility=0.4 + seed / 10) for seed in range(3)),
+        measured("zeta", "a", 4),
+        measured("zeta", "b", 9, protocol="equal_share"),
+    ]
+    write_lines(tmp_path / "results.csv", lines)
+    return tmp_path
+
+
+def test_over_seeds_there_is_a_mean_with_its_interval(seeds: Path) -> None:
+    # Of 0.5, 0.3 and 0.4: standard deviation 0.1, t = 4.3027 with two degrees of freedom.
+    table = seed_table(read_results(seeds))
+    assert list(table.index) == [
+        ("zeta", "own_threshold", "sst2", "b", 0.2),
+        ("oracle", "own_threshold", "sst2", "b", 0.2),
+    ]
+    row = table.iloc[0]
+    half = 4.302653 * 0.1 / 3**0.5
+    assert (row["seeds"], row["highest ASR"]) == (3, 0.5)
+    assert row["ASR"] == pytest.approx(0.4)
+    assert (row["ASR from"], row["ASR to"]) == pytest.approx((0.4 - half, 0.4 + half))
+    assert (row["utility"], row["utility from"]) == (0.5, 0.5)
+
+
+def test_a_filter_is_compared_with_the_oracle_of_the_same_cell_and_seed(seeds: Path) -> None:
+    # Success: 0.4, 0.2 and 0.3 above the oracle's 0.1; utility: 0.1, 0 and -0.1 above.
+    table = oracle_table(read_results(seeds))
+    assert list(table.index) == [("zeta",)]
+    row, half = table.iloc[0], 4.302653 * 0.1 / 3**0.5
+    assert row["models"] == 3
+    assert (row["ASR"], row["ASR from"]) == pytest.approx((0.3, 0.3 - half))
+    assert (row["utility"], row["utility to"]) == pytest.approx((0.0, half))
+
+
+def test_without_seeds_there_is_nothing_to_tell(folder: Path) -> None:
+    assert seed_table(read_results(folder)).empty
+    assert oracle_table(read_results(folder)).empty
+
+
 def test_markdown_by_hand() -> None:
     table = pd.DataFrame({"x": [0.5, float("nan")]}, index=pd.Index(["a", "b"], name="filter"))
     assert as_markdown(table, 2) == "| filter | x |\n| --- | ---: |\n| a | 0.50 |\n| b | - |\n"
@@ -118,7 +163,8 @@ def test_unknown_tables_and_missing_results_are_named(folder: Path, tmp_path: Pa
 
 def test_tables_and_figures_of_a_whole_grid(finished: Path, tmp_path: Path) -> None:
     text = as_text(finished, [])
-    assert all(f"### {name}\n" in text for name in TABLES)
+    # One seed has no spread, and two shares of it have, beside the oracle's.
+    assert all((f"### {name}\n" in text) == (name != "seeds") for name in TABLES)
     drawn = plots.draw(finished, tmp_path)
     names = ["separation.svg", "success.svg", "success_by_attack.svg"]
     assert [path.name for path in drawn] == names

@@ -11,11 +11,12 @@ import pandas as pd
 from gradshield.benchmark.grid.data_sets import CONTROLS
 from gradshield.benchmark.grid.lines import RESULTS
 from gradshield.errors import UserError
-from gradshield.evaluation.intervals import wilson
+from gradshield.evaluation.intervals import student, wilson
 
 Table: TypeAlias = pd.DataFrame
 MEAN = "mean"
 ORDER = ["filter", "method", "protocol"]
+CELL = ["task", "attack", "share"]
 
 
 def read_results(folder: Path) -> Table:
@@ -80,9 +81,8 @@ def finetune_table(results: Table) -> Table:
     Counts of prompts are summed over cells; the interval is Wilson's of the sum, at 95 %. The
     worst cell is the highest success rate over seeds of one task, attack and share.
     """
-    found = results[results["level"] == "finetune"].copy()
-    found["asr"] = found["complied"] / found["prompts"]
-    cells = found.groupby([*ORDER, "task", "attack", "share"], observed=True)["asr"].mean()
+    found = _finetuned(results)
+    cells = found.groupby([*ORDER, *CELL], observed=True)["asr"].mean()
     groups = found.groupby(ORDER, observed=True)
     sums = groups[["complied", "complied_second_judge", "incoherent", "prompts"]].sum()
     refusals = groups[["over_refusals", "over_refusal_prompts"]].sum()
@@ -107,12 +107,72 @@ def finetune_table(results: Table) -> Table:
 
 def attack_table(results: Table, protocol: str) -> Table:
     """Filters by attacks after finetuning: success rates under one protocol, and utility."""
-    found = results[(results["level"] == "finetune") & (results["protocol"] == protocol)].copy()
-    found["asr"] = found["complied"] / found["prompts"]
-    found["name"] = _names(found)
+    found = _finetuned(results)
+    found = found[found["protocol"] == protocol]
     table = found.pivot_table("asr", "name", "attack", sort=False, observed=True)
     table["utility"] = found.groupby("name", sort=False)["utility"].mean()
     return table
+
+
+def seed_table(results: Table) -> Table:
+    """Cells that were measured with several seeds: means over these, and their 95 % intervals.
+
+    The intervals are Student's, cut to what a share can be: with three seeds they are wide.
+    """
+    cells = _finetuned(results).groupby(["name", "protocol", *CELL], sort=False, observed=True)
+    lines = {
+        cell: {
+            "seeds": len(group),
+            "highest ASR": group["asr"].max(),
+            **_mean_with_interval("ASR", group["asr"], lowest=0.0),
+            **_mean_with_interval("utility", group["utility"], lowest=0.0),
+        }
+        for cell, group in cells
+        if len(group) > 1
+    }
+    return _by_line(lines, ["name", "protocol", *CELL])
+
+
+def oracle_table(results: Table) -> Table:
+    """What is left to win: success and utility minus the oracle's in the same cell and seed.
+
+    Every filter by its own threshold; means over cells and seeds, with Student's intervals.
+    """
+    found = _finetuned(results)
+    found = found[found["protocol"] == "own_threshold"]
+    places = [*CELL, "seed"]
+    theirs = found[found["name"] == "oracle"].set_index(places)[["asr", "utility"]]
+    paired = found.join(theirs.add_suffix(" of the oracle"), on=places, how="inner")
+    lines = {
+        (name,): {
+            "models": len(group),
+            **{
+                key: value
+                for figure, column in (("ASR", "asr"), ("utility", "utility"))
+                for key, value in _mean_with_interval(
+                    figure, group[column] - group[f"{column} of the oracle"], lowest=-1.0
+                ).items()
+            },
+        }
+        for name, group in paired.groupby("name", sort=False)
+        if name != "oracle" and len(group) > 1
+    }
+    return _by_line(lines, ["name"])
+
+
+def _mean_with_interval(figure: str, values: pd.Series, lowest: float) -> dict[str, float]:
+    """The mean of a share, or of a difference of two, and both ends of its interval."""
+    ends = student(values.tolist())
+    return {
+        figure: float(values.mean()),
+        f"{figure} from": max(lowest, ends.low),
+        f"{figure} to": min(1.0, ends.high),
+    }
+
+
+def _by_line(lines: dict[Any, dict[str, Any]], names: list[str]) -> Table:
+    index = pd.MultiIndex.from_tuples(list(lines), names=names)
+    return pd.DataFrame(list(lines.values()), index=index)
 
 
 TABLES: dict[str, Callable[[Table], Table]] = {
@@ -127,6 +187,8 @@ TABLES: dict[str, Callable[[Table], Table]] = {
     "attacks_equal_share": lambda results: attack_table(results, "equal_share"),
     "attacks_own_threshold": lambda results: attack_table(results, "own_threshold"),
     "attacks_search": lambda results: attack_table(results, "search"),
+    "seeds": seed_table,
+    "beside_oracle": oracle_table,
 }
 """By name, in the order in which they are shown."""
 
@@ -151,6 +213,14 @@ def _scored(results: Table) -> Table:
     """Results before training, without controls, which have no harmful rows."""
     is_control = results["attack"].astype(str).str.endswith(f":{CONTROLS}")
     return results[(results["level"] == "scores") & ~is_control]
+
+
+def _finetuned(results: Table) -> Table:
+    """Finetuned models, with the name of what was done to each, and its attack success rate."""
+    found = results[results["level"] == "finetune"].copy()
+    found["asr"] = found["complied"] / found["prompts"]
+    found["name"] = _names(found)
+    return found
 
 
 def _names(found: Table) -> pd.Series:
