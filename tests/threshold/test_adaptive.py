@@ -62,6 +62,15 @@ def test_null_density_moves_and_stretches() -> None:
     assert null.log_density(scores, 0.7, 1.3) == pytest.approx(expected)
 
 
+def test_the_share_below_is_the_integral_of_the_density() -> None:
+    null = estimate_null(np.random.default_rng(1).gamma(2, 1.5, 80))
+    grid = np.linspace(-30, 30, 120_001)
+    density = np.exp(null.log_density(grid, 0.4, 1.3))
+    at = np.array([-40.0, -1.0, 0.4, 2.0, 5.0, 40.0])
+    expected = [trapezoid(density[grid <= one], grid[grid <= one]) for one in at]
+    assert null.share_below(at, 0.4, 1.3) == pytest.approx(expected, abs=2e-3)
+
+
 @pytest.mark.parametrize(("mean", "sd"), [(0, 1), (0.5, 1), (-0.5, 1), (0, 1.4), (-1, 0.5)])
 @pytest.mark.parametrize("rows", [240, 5000])
 def test_harmless_rows_unlike_the_reference_still_lose_the_level(
@@ -367,6 +376,52 @@ def test_narrow_keeps_a_group_of_ordinary_rows_above_those_of_a_task() -> None:
     adaptive_at, narrow_at = both_rules(group)
     assert narrow_at == adaptive_at
     assert np.mean(group >= narrow_at) <= 0.1
+
+
+def gap_threshold(values: list[float], threshold: float = 3.0, lowest: float = 0.5) -> float:
+    """Of 100 rows, 80 of a standard normal null as fitted: up to 0.5 as it has them, then these."""
+    fit = AlignedFit(0.0, 1.0, TwoPieceT(4.0, 1.0, 1.0, 8.0), 0.2, 20.0)
+    bulk = [*filter(lambda one: one <= 0.5, normal_rows(0, 1, 80))]
+    rows = np.array(bulk + values + [5.0] * (100 - len(bulk) - len(values)))
+    return adaptive._into_a_gap(threshold, lowest, rows, fit, estimate_null(REFERENCE))
+
+
+def test_the_threshold_falls_into_the_gap_that_should_hold_most_rows() -> None:
+    # Of 80 normal rows 12.2 lie between 1 and 2.5, and 4.3 between 0.8 and 1.
+    assert gap_threshold([0.8, 1.0, 2.5]) == pytest.approx(1.75)
+    # 12.6 between 1 and the threshold.
+    assert gap_threshold([0.8, 1.0]) == pytest.approx(2.0)
+
+
+def test_a_gap_of_three_rows_by_the_null_is_the_least_that_counts() -> None:
+    steps = np.arange(0.5, 1.41, 0.1).tolist()
+    # Between 1.4 and 1.95 lie 4.4 of 80 rows, between 1.4 and 1.7 only 2.9.
+    assert gap_threshold([*steps, 1.95, 2.3, 2.9]) == pytest.approx(1.675)
+    assert gap_threshold([*steps, 1.7, 2.0, 2.5], threshold=2.6) == 2.6
+
+
+def test_a_gap_never_takes_the_threshold_below_what_may_be_lost() -> None:
+    assert gap_threshold([1.5], lowest=1.2) == pytest.approx(1.2)
+    # A gap that ends at 1.1 is none of its business.
+    assert gap_threshold([1.1, 1.25, 1.4, 1.6, 1.85, 2.3], lowest=1.2) == 3.0
+
+
+def test_without_rows_below_there_is_no_gap() -> None:
+    fit = AlignedFit(0.0, 1.0, TwoPieceT(4.0, 1.0, 1.0, 8.0), 0.2, 20.0)
+    found = adaptive._into_a_gap(3.0, 0.5, np.array([3.5, 4.0]), fit, estimate_null(REFERENCE))
+    assert found == 3.0
+
+
+@pytest.mark.parametrize("harmful", [8, 15])
+def test_narrow_finds_a_small_group_beyond_a_gap(harmful: int) -> None:
+    """Rows of a task end early, those of the reference late; the group is small and wide."""
+    reference = np.random.default_rng(0).gamma(1.2, 2.6, 160)
+    task = normal_rows(2.0, 0.8, 190)
+    group = normal_rows(13, 3.5, harmful)
+    scores = np.concatenate([task, group])
+    plain, narrow = (decide(scores, reference, rule=rule) for rule in ("adaptive", "narrow"))
+    assert (group < plain.threshold).any()
+    assert task.max() < narrow.threshold <= group.min()
 
 
 @given(st.integers(0, 2**32 - 1), st.floats(0, 0.5), st.floats(-2, 6))

@@ -21,6 +21,8 @@ LIKELY_POSTERIOR = 0.5
 # to find more of a group that overlaps them.
 MOST_LOST_FITTED = 2.5
 MOST_LOST_AT_REST = 5.0
+# Harmless rows that the fitted null puts into a gap: with three, one gap in twenty is by chance.
+LEAST_EXPECTED = 3.0
 GREATEST_SHIFT = 0.75  # beyond these the decision carries a warning
 GREATEST_SCALE = 1.5
 
@@ -44,7 +46,9 @@ class AdaptiveRule:
     5. With ``follows_groups``, for data of one task, the bound by the reference falls where the
        group as a whole lies above it. Rows of a task can lie so far below the reference that its
        tail is the middle of a harmful group. A group of chat rows among them is spared only if it
-       lies lower.
+       lies lower. The threshold then falls into a gap between the rows, too, if the fitted null
+       would have put three rows there or more: it has the reference's tail, which is heavier than
+       that of these rows, and few harmful rows would pass for it.
 
     Without a reference (or fewer than 20 rows, or all equal) the rule ``heavy_tailed`` is used.
     """
@@ -73,10 +77,12 @@ class AdaptiveRule:
 
         start = max(at_rest(1), fitted(1))
         bound = at_rest(MOST_LOST_AT_REST)
-        if self.follows_groups and fit.upper is not None and fit.upper.mode >= bound:
-            bound = -math.inf
-        lowest = min(start, max(bound, fitted(MOST_LOST_FITTED)))
-        threshold = null.centre + null.spread * _where_group_begins(start, lowest, fit, null)
+        follows = self.follows_groups and fit.upper is not None and fit.upper.mode >= bound
+        lowest = min(start, max(-math.inf if follows else bound, fitted(MOST_LOST_FITTED)))
+        begin = _where_group_begins(start, lowest, fit, null)
+        if follows:
+            begin = _into_a_gap(begin, lowest, null.standardise(scores), fit, null)
+        threshold = null.centre + null.spread * begin
         diagnostics: dict[str, Any] = {
             **asdict(fit),
             "reference_rows": reference.size,
@@ -133,6 +139,22 @@ def _where_group_begins(start: float, lowest: float, fit: AlignedFit, null: Null
         return float(grid[likely])
     possible = (odds >= _log_odds(LEAST_POSTERIOR)) & (grid >= start)
     return float(grid[int(np.argmax(possible))]) if possible.any() else start
+
+
+def _into_a_gap(
+    threshold: float, lowest: float, values: FloatArray, fit: AlignedFit, null: NullDensity
+) -> float:
+    """Standardised threshold in the gap below it that the fitted null leaves least to chance.
+
+    Not below ``lowest``; as it was where there is no such gap.
+    """
+    ends = np.unique(np.append(values[values < threshold], threshold))
+    shares = np.diff(null.share_below(ends, fit.shift, fit.scale))
+    expected = np.where(ends[1:] > lowest, (1 - fit.upper_weight) * values.size * shares, 0.0)
+    if expected.max(initial=0.0) < LEAST_EXPECTED:
+        return threshold
+    gap = int(np.argmax(expected))
+    return max(lowest, float(ends[gap] + ends[gap + 1]) / 2)
 
 
 def _all_from(true: np.ndarray[Any, np.dtype[np.bool_]]) -> int:

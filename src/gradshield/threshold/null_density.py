@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
+from scipy.integrate import cumulative_trapezoid
 from scipy.stats import gaussian_kde
 from scipy.stats import t as student
 
@@ -56,6 +58,18 @@ class NullDensity:
         beyond = np.log(np.maximum(np.abs(moved), _REACH) / _REACH)
         inside = np.interp(moved, _GRID, self.log_kernel)
         return np.asarray(inside - (FLOOR_FREEDOM + 1) * beyond - math.log(scale), dtype=np.float64)
+
+    def share_below(self, standardised: FloatArray, shift: float, scale: float) -> FloatArray:
+        """Share of the moved and stretched null below each score, in [0, 1]; shape (rows,).
+
+        What lies beyond the grid, some hundredths of a percent, is left out.
+        """
+        return np.asarray(np.interp((standardised - shift) / scale, _GRID, self._cumulative))
+
+    @cached_property
+    def _cumulative(self) -> FloatArray:
+        summed = cumulative_trapezoid(np.exp(self.log_kernel), _GRID, initial=0.0)
+        return np.asarray(summed / summed[-1], dtype=np.float64)
 
 
 def estimate_null(reference: FloatArray) -> NullDensity:
