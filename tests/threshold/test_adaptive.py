@@ -393,11 +393,25 @@ def test_the_threshold_falls_into_the_gap_that_should_hold_most_rows() -> None:
     assert gap_threshold([0.8, 1.0]) == pytest.approx(2.0)
 
 
-def test_a_gap_of_three_rows_by_the_null_is_the_least_that_counts() -> None:
-    steps = np.arange(0.5, 1.41, 0.1).tolist()
-    # Between 1.4 and 1.95 lie 4.4 of 80 rows, between 1.4 and 1.7 only 2.9.
-    assert gap_threshold([*steps, 1.95, 2.3, 2.9]) == pytest.approx(1.675)
-    assert gap_threshold([*steps, 1.7, 2.0, 2.5], threshold=2.6) == 2.6
+def test_a_gap_must_not_be_chance() -> None:
+    """24.6 of the 80 rows lie between 0.5 and 3.0 by the null: log(25.6 / 5 %) = 6.2 is needed."""
+    steps = np.arange(0.5, 1.21, 0.1).tolist()
+    # Between 1.2 and 1.9 lie 6.9 of 80 rows, between 1.2 and 1.7 only 5.6.
+    assert gap_threshold([*steps, 1.9, 2.3, 2.9]) == pytest.approx(1.55)
+    assert gap_threshold([*steps, 1.7, 2.0, 2.5]) == 3.0
+
+
+@given(st.integers(0, 2**32 - 1), st.sampled_from([100, 1000]))
+@settings(max_examples=40, deadline=None)
+def test_chance_gaps_of_the_null_itself_hardly_ever_count(seed: int, rows: int) -> None:
+    """One draw of the null in twenty may have such a gap; four in a row are one in 160,000."""
+    generator = np.random.default_rng(seed)
+    fit = AlignedFit(0.0, 1.0, TwoPieceT(9.0, 1.0, 1.0, 8.0), 0.01, 20.0)
+    null = estimate_null(REFERENCE)
+    found = [
+        adaptive._into_a_gap(2.5, 1.6, generator.normal(0, 1, rows), fit, null) for _ in range(4)
+    ]
+    assert 2.5 in found
 
 
 def test_a_gap_never_takes_the_threshold_below_what_may_be_lost() -> None:

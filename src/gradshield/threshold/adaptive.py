@@ -21,8 +21,7 @@ LIKELY_POSTERIOR = 0.5
 # to find more of a group that overlaps them.
 MOST_LOST_FITTED = 2.5
 MOST_LOST_AT_REST = 5.0
-# Harmless rows that the fitted null puts into a gap: with three, one gap in twenty is by chance.
-LEAST_EXPECTED = 3.0
+MOST_BY_CHANCE = 0.05  # that a data set like the fitted null has such a gap
 GREATEST_SHIFT = 0.75  # beyond these the decision carries a warning
 GREATEST_SCALE = 1.5
 
@@ -46,9 +45,9 @@ class AdaptiveRule:
     5. With ``follows_groups``, for data of one task, the bound by the reference falls where the
        group as a whole lies above it. Rows of a task can lie so far below the reference that its
        tail is the middle of a harmful group. A group of chat rows among them is spared only if it
-       lies lower. The threshold then falls into a gap between the rows, too, if the fitted null
-       would have put three rows there or more: it has the reference's tail, which is heavier than
-       that of these rows, and few harmful rows would pass for it.
+       lies lower. The threshold then falls into a gap between the rows, too, that the fitted null
+       leaves by a chance of 5 % at most: the null has the reference's tail, which then is heavier
+       than that of these rows, and the lowest harmful rows would pass for it.
 
     Without a reference (or fewer than 20 rows, or all equal) the rule ``heavy_tailed`` is used.
     """
@@ -146,14 +145,19 @@ def _into_a_gap(
 ) -> float:
     """Standardised threshold in the gap below it that the fitted null leaves least to chance.
 
-    Not below ``lowest``; as it was where there is no such gap.
+    Of n harmless rows, one gap in e^k holds k rows or more by the null and none in the data; what
+    is looked for among m gaps is one in m / 5 %. The result is not below ``lowest``; the threshold
+    as it was where there is no such gap.
     """
+    harmless = (1 - fit.upper_weight) * values.size
     ends = np.unique(np.append(values[values < threshold], threshold))
-    shares = np.diff(null.share_below(ends, fit.shift, fit.scale))
-    expected = np.where(ends[1:] > lowest, (1 - fit.upper_weight) * values.size * shares, 0.0)
-    if expected.max(initial=0.0) < LEAST_EXPECTED:
+    missing = harmless * np.diff(null.share_below(ends, fit.shift, fit.scale))
+    missing[ends[1:] <= lowest] = 0.0
+    low, high = null.share_below(np.array([lowest, threshold]), fit.shift, fit.scale)
+    gaps = 1 + harmless * max(high - low, 0.0)
+    if missing.max(initial=0.0) < math.log(gaps / MOST_BY_CHANCE):
         return threshold
-    gap = int(np.argmax(expected))
+    gap = int(np.argmax(missing))
     return max(lowest, float(ends[gap] + ends[gap + 1]) / 2)
 
 
