@@ -143,16 +143,13 @@ def oracle_table(results: Table) -> Table:
     places = [*CELL, "seed"]
     theirs = found[found["name"] == "oracle"].set_index(places)[["asr", "utility"]]
     paired = found.join(theirs.add_suffix(" of the oracle"), on=places, how="inner")
+    paired["asr"] -= paired["asr of the oracle"]
+    paired["utility"] -= paired["utility of the oracle"]
     lines = {
         (name,): {
             "models": len(group),
-            **{
-                key: value
-                for figure, column in (("ASR", "asr"), ("utility", "utility"))
-                for key, value in _mean_with_interval(
-                    figure, group[column] - group[f"{column} of the oracle"], lowest=-1.0
-                ).items()
-            },
+            **_mean_with_interval("ASR", group["asr"], lowest=-1.0),
+            **_mean_with_interval("utility", group["utility"], lowest=-1.0),
         }
         for name, group in paired.groupby("name", sort=False)
         if name != "oracle" and len(group) > 1
