@@ -26,6 +26,15 @@ from tests.run.data_files import good_rows, write_jsonl
 from tests.run.run_folders import made_run, mark
 
 
+@pytest.fixture
+def _interruptible() -> Iterator[None]:
+    """As in a terminal: what a shell starts in the background ignores the signal of Ctrl-C."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("_interruptible")
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_a_signal_stops_a_run_in_one_line_and_it_goes_on(
     model_folder: Path, tmp_path: Path, number: int, code: int
