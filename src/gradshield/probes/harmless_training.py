@@ -25,7 +25,7 @@ SHARE_OF_MEMORY = 0.25
 
 Beside them stand a copy of those by one layer, the model, and the directions.
 """
-BYTES = 4
+FLOAT32_BYTES = 4
 
 
 def without_harmless_training(
@@ -56,7 +56,7 @@ def without_harmless_training(
     groups = harmless_groups(loaded)
     sizes = {name: tensor.numel() for name, tensor in directions[0].tensors.items()}
     memory = int(SHARE_OF_MEMORY * machine_memory()) if most_bytes is None else most_bytes
-    parts = parts_within(sizes, memory // (BYTES * len(groups)))
+    parts = parts_within(sizes, memory // (FLOAT32_BYTES * len(groups)))
     left: list[dict[str, Tensor]] = [{} for _ in directions]
     rows = sum(map(len, groups)) * len(parts)
     with progress.track("Gradient on harmless rows", rows, "rows") as advance:

@@ -145,9 +145,9 @@ def _into_a_gap(
 ) -> float:
     """Standardised threshold in the gap below it that the fitted null leaves least to chance.
 
-    Of n harmless rows, one gap in e^k holds k rows or more by the null and none in the data; what
-    is looked for among m gaps is one in m / 5 %. The result is not below ``lowest``; the threshold
-    as it was where there is no such gap.
+    A place where the null expects k rows is empty with probability e^-k; of m gaps, the one that is
+    taken must be as rare as 5 % / m. The result is not below ``lowest``, and the threshold as it
+    was where there is no such gap.
     """
     harmless = (1 - fit.upper_weight) * values.size
     ends = np.unique(np.append(values[values < threshold], threshold))
