@@ -28,7 +28,9 @@ def main(run: str, labels_path: str) -> None:
     folder = RunFolder(Path(run))
     labels = read_labels(Path(labels_path))
     scores = {
-        line["row"]: line["fihs"] for line in read_scores(folder) if line["status"] == "scored"
+        line["row"]: line["fihs"]
+        for line in read_scores(folder).lines(["row", "status", "fihs"])
+        if line["status"] == "scored"
     }
     threshold = read_decision(folder)["threshold"]
     table = Table(title="Against the true labels", title_justify="left")
