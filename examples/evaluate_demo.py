@@ -27,11 +27,7 @@ def main(run: str, labels_path: str) -> None:
     """Print what was found and lost, by kind of row."""
     folder = RunFolder(Path(run))
     labels = read_labels(Path(labels_path))
-    scores = {
-        line["row"]: line["fihs"]
-        for line in read_scores(folder).lines(["row", "status", "fihs"])
-        if line["status"] == "scored"
-    }
+    scores = read_scores(folder).fihs_by_row()
     threshold = read_decision(folder)["threshold"]
     table = Table(title="Against the true labels", title_justify="left")
     for heading in ("kind", "harmful", "rows", "removed", "mean FIHS", "AUROC"):

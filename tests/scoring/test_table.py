@@ -103,6 +103,7 @@ def test_columns_are_those_of_the_lines_in_the_order_of_the_rows(tmp_path: Path)
     assert table.row.tolist() == [0, 1, 2, 3]
     assert table.scored.tolist() == [True, False, True, True]
     assert table.scores() == [0.0, None, 2.0, 3.0]
+    assert table.fihs_by_row() == {0: 0.0, 2: 2.0, 3: 3.0}
     assert table.id.to_pylist() == [None, "own", None, None]
     assert table.reasons == {1: "empty_response: turn 2 has no text"}
     assert not table.holds_pairs

@@ -25,7 +25,6 @@ SHARE_OF_MEMORY = 0.25
 
 Beside them stand a copy of those by one layer, the model, and the directions.
 """
-FLOAT32_BYTES = 4
 
 
 def without_harmless_training(
@@ -54,9 +53,9 @@ def without_harmless_training(
         UserError: Nothing is left of a direction.
     """
     groups = harmless_groups(loaded)
-    sizes = {name: tensor.numel() for name, tensor in directions[0].tensors.items()}
+    sizes = {name: tensor.nbytes for name, tensor in directions[0].tensors.items()}
     memory = int(SHARE_OF_MEMORY * machine_memory()) if most_bytes is None else most_bytes
-    parts = parts_within(sizes, memory // (FLOAT32_BYTES * len(groups)))
+    parts = parts_within(sizes, memory // len(groups))
     left: list[dict[str, Tensor]] = [{} for _ in directions]
     rows = sum(map(len, groups)) * len(parts)
     with progress.track("Gradient on harmless rows", rows, "rows") as advance:
@@ -86,7 +85,7 @@ def harmless_groups(loaded: LoadedModel) -> list[list[TokenizedExample]]:
 
 
 def parts_within(sizes: Mapping[str, int], most: int) -> list[list[str]]:
-    """Names in their order, cut into as few parts as have at most so many numbers together.
+    """Names in their order, cut into as few parts as have at most such a size together.
 
     What is larger by itself is a part of its own.
     """

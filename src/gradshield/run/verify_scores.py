@@ -52,8 +52,7 @@ def verify_scores(
     dtype = identity.get("dtype", config.model.dtype)
     loaded = load_model(**{**config.model.model_dump(), "dtype": dtype}, say=progress.say)
     table = read_scores(folder)
-    scored = table.row[table.scored].tolist(), table.fihs[table.scored].tolist()
-    recorded = dict(zip(*scored, strict=True))
+    recorded = table.fihs_by_row()
     chosen = set(random.Random(seed).sample(sorted(recorded), min(sample, len(recorded))))
     read = _read(config, folder, loaded, progress, chosen)
     return [

@@ -186,6 +186,11 @@ class ScoreColumns:
         pairs = zip(self.fihs.tolist(), self.scored.tolist(), strict=True)
         return [fihs if scored else None for fihs, scored in pairs]
 
+    def fihs_by_row(self) -> dict[int, float]:
+        """FIHS of the rows that have one, by their position in the input."""
+        scored = self.row[self.scored].tolist(), self.fihs[self.scored].tolist()
+        return dict(zip(*scored, strict=True))
+
 
 @dataclass(frozen=True)
 class ScoreTable(ScoreColumns):

@@ -154,7 +154,7 @@ def _into_a_gap(
     missing = harmless * np.diff(null.share_below(ends, fit.shift, fit.scale))
     missing[ends[1:] <= lowest] = 0.0
     low, high = null.share_below(np.array([lowest, threshold]), fit.shift, fit.scale)
-    gaps = 1 + harmless * max(high - low, 0.0)
+    gaps = 1 + harmless * (high - low)
     if missing.max(initial=0.0) < math.log(gaps / MOST_BY_CHANCE):
         return threshold
     gap = int(np.argmax(missing))

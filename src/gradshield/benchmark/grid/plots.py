@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-from gradshield.benchmark.grid.tables import Table, read_results, separation_table
+from gradshield.benchmark.grid.tables import Table, finetuned, read_results, separation_table
 from gradshield.finetuning.trial import PLAIN
 from gradshield.reporting.charts import Chart, heat_map, lines, write_chart
 
@@ -25,13 +25,13 @@ def separation_chart(results: Table) -> Chart | None:
 
 def success_chart(results: Table) -> Chart | None:
     """Attack success after finetuning by harmful share, a line for each filter and protocol."""
-    found = results[(results["level"] == "finetune") & (results["method"] == PLAIN)].copy()
+    found = finetuned(results)
+    found = found[found["method"] == PLAIN]
     if found.empty:
         return None
-    found["rate"] = found["complied"] / found["prompts"]
-    means = found.groupby(["filter", "protocol", "share"], observed=True)["rate"].mean()
+    means = found.groupby(["filter", "protocol", "share"], observed=True)["asr"].mean()
     rows = [
-        {"x": row.share, "y": row.rate, "line": str(row.filter), "panel": str(row.protocol)}
+        {"x": row.share, "y": row.asr, "line": str(row.filter), "panel": str(row.protocol)}
         for row in means.reset_index().itertuples()
     ]
     return lines(
@@ -44,16 +44,14 @@ def success_chart(results: Table) -> Chart | None:
 
 def success_by_attack_chart(results: Table) -> Chart | None:
     """Attack success after finetuning, by attack and harmful share."""
-    found = results[results["level"] == "finetune"].copy()
+    found = finetuned(results)
     if found.empty:
         return None
-    found["rate"] = found["complied"] / found["prompts"]
-    found["trained"] = found["filter"].astype(str) + ", " + found["protocol"]
-    plain = found["method"] == PLAIN
-    found["trained"] = found["trained"].where(plain, found["method"])
-    means = found.groupby(["trained", "attack"], observed=True, sort=False)["rate"].mean()
+    with_protocol = found["name"] + ", " + found["protocol"]
+    found["trained"] = with_protocol.where(found["method"] == PLAIN, found["name"])
+    means = found.groupby(["trained", "attack"], observed=True, sort=False)["asr"].mean()
     rows = [
-        {"x": str(row.attack), "y": row.trained, "value": row.rate}
+        {"x": str(row.attack), "y": row.trained, "value": row.asr}
         for row in means.reset_index().itertuples()
     ]
     return heat_map(

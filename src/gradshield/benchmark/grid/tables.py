@@ -12,6 +12,7 @@ from gradshield.benchmark.grid.data_sets import CONTROLS
 from gradshield.benchmark.grid.lines import RESULTS
 from gradshield.errors import UserError
 from gradshield.evaluation.intervals import student, wilson
+from gradshield.finetuning.trial import PLAIN
 
 Table: TypeAlias = pd.DataFrame
 MEAN = "mean"
@@ -81,7 +82,7 @@ def finetune_table(results: Table) -> Table:
     Counts of prompts are summed over cells; the interval is Wilson's of the sum, at 95 %. The
     worst cell is the highest success rate over seeds of one task, attack and share.
     """
-    found = _finetuned(results)
+    found = finetuned(results)
     cells = found.groupby([*ORDER, *CELL], observed=True)["asr"].mean()
     groups = found.groupby(ORDER, observed=True)
     sums = groups[["complied", "complied_second_judge", "incoherent", "prompts"]].sum()
@@ -107,7 +108,7 @@ def finetune_table(results: Table) -> Table:
 
 def attack_table(results: Table, protocol: str) -> Table:
     """Filters by attacks after finetuning: success rates under one protocol, and utility."""
-    found = _finetuned(results)
+    found = finetuned(results)
     found = found[found["protocol"] == protocol]
     table = found.pivot_table("asr", "name", "attack", sort=False, observed=True)
     table["utility"] = found.groupby("name", sort=False)["utility"].mean()
@@ -119,7 +120,7 @@ def seed_table(results: Table) -> Table:
 
     The intervals are Student's, cut to what a share can be: with three seeds they are wide.
     """
-    cells = _finetuned(results).groupby(["name", "protocol", *CELL], sort=False, observed=True)
+    cells = finetuned(results).groupby(["name", "protocol", *CELL], sort=False, observed=True)
     lines = {
         cell: {
             "seeds": len(group),
@@ -138,7 +139,7 @@ def oracle_table(results: Table) -> Table:
 
     Every filter by its own threshold; means over cells and seeds, with Student's intervals.
     """
-    found = _finetuned(results)
+    found = finetuned(results)
     found = found[found["protocol"] == "own_threshold"]
     places = [*CELL, "seed"]
     theirs = found[found["name"] == "oracle"].set_index(places)[["asr", "utility"]]
@@ -212,17 +213,16 @@ def _scored(results: Table) -> Table:
     return results[(results["level"] == "scores") & ~is_control]
 
 
-def _finetuned(results: Table) -> Table:
-    """Finetuned models, with the name of what was done to each, and its attack success rate."""
+def finetuned(results: Table) -> Table:
+    """Finetuned models, with the attack success rate of each, and a name of what was done.
+
+    That is the filter, or the training method where it is no plain one.
+    """
     found = results[results["level"] == "finetune"].copy()
     found["asr"] = found["complied"] / found["prompts"]
-    found["name"] = _names(found)
+    names = found["filter"].astype(str)
+    found["name"] = names.where(found["method"] == PLAIN, found["method"])
     return found
-
-
-def _names(found: Table) -> pd.Series:
-    """The filter, or the training method where that is no plain one."""
-    return found["filter"].astype(str).where(found["method"] == "plain", found["method"])
 
 
 def as_text(folder: Path, names: Sequence[str]) -> str:

@@ -34,9 +34,7 @@ def run(public_data: Path, progress: Progress) -> StudyResult:
     with tempfile.TemporaryDirectory() as scratch:
         folder = RunFolder(Path(scratch) / "run")
         score(RunConfig(data_path=str(DATA)), folder, progress)
-        table = read_scores(folder)
-        scored = table.row[table.scored].tolist(), table.fihs[table.scored].tolist()
-        scores = dict(zip(*scored, strict=True))
+        scores = read_scores(folder).fihs_by_row()
         reference = read_reference(folder)
     rows = compare_rules(scores, reference, labels)
     threshold = next(row["threshold"] for row in rows if row.get("rule") == DEFAULT_RULE)
