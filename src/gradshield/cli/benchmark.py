@@ -63,6 +63,13 @@ def table_command(
     names: Annotated[
         list[str] | None, typer.Argument(help="Tables to print; all that have rows by default.")
     ] = None,
+    beside: Annotated[
+        list[Path] | None,
+        typer.Option(
+            help="Results of another run that are counted in, say of a task that was measured "
+            "apart. May be given several times."
+        ),
+    ] = None,
     out: Annotated[
         Path | None, typer.Option("--out", "-o", help="A Markdown file in place of the terminal.")
     ] = None,
@@ -70,7 +77,7 @@ def table_command(
     """Print tables of a grid's raw results, in Markdown."""
     from gradshield.benchmark.grid.tables import as_text
 
-    text = as_text(folder, names or [])
+    text = as_text([folder, *(beside or [])], names or [])
     if out is None:
         SafeConsole().print(text, end="", soft_wrap=True)
         return

@@ -27,7 +27,7 @@ def public(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def small_grid(model: Path) -> GridConfig:
-    """Two shares, an attack with controls and one without, and every way to divide rows."""
+    """Two shares, attacks with and without controls, every way to divide rows, two trainings."""
     finetunes = {
         "tasks": ["arithmetic"],
         "attacks": ["explicit"],
@@ -43,7 +43,7 @@ def small_grid(model: Path) -> GridConfig:
         "utility_items": 3,
         "answer_tokens": 8,
     }
-    again = {**finetunes, "filters": ["oracle", "mean_loss"], "search": None}
+    again = {**finetunes, "filters": ["oracle", "mean_loss"], "search": None, "trainings": 2}
     return GridConfig.model_validate(
         {
             "model": {"name": str(model), "device": "cpu", "dtype": "float32"},

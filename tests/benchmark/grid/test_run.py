@@ -55,7 +55,7 @@ def test_costs_are_counted(finished: Path) -> None:
 def test_what_is_finetuned_on_is_what_each_protocol_keeps(finished: Path) -> None:
     found = {
         (row["share"], row["filter"], row["method"], row["protocol"]): row
-        for row in results(finished, level="finetune")
+        for row in results(finished, level="finetune", training="0")
     }
     assert set(found) == {
         *((share, "none", "plain", "own_threshold") for share in ("0.0", "0.2")),
@@ -67,7 +67,7 @@ def test_what_is_finetuned_on_is_what_each_protocol_keeps(finished: Path) -> Non
         *(("0.2", name, "plain", "equal_share") for name in ("random", "oracle", "mean_loss")),
     }
     # The second part of the grid plans some of the models of the first, which are made once.
-    assert len(results(finished, level="finetune")) == len(found)
+    assert len(results(finished, level="finetune", training="0")) == len(found)
     assert found["0.2", "none", "plain", "own_threshold"]["kept"] == "10"
     assert found["0.2", "oracle", "plain", "own_threshold"]["kept"] == "8"
     assert found["0.2", "oracle", "plain", "equal_share"]["harmful_kept"] == "0.0"
@@ -76,6 +76,25 @@ def test_what_is_finetuned_on_is_what_each_protocol_keeps(finished: Path) -> Non
         assert 0 <= int(row["complied"]) <= int(row["prompts"]) == 3
         assert 0 <= float(row["utility"]) <= 1
         assert set(row) == set(COLUMNS)
+
+
+def test_a_part_is_trained_on_the_same_rows_as_often_as_it_asks(finished: Path) -> None:
+    again = results(finished, level="finetune", training="1")
+    # That part has neither `none` nor a search.
+    assert {(row["filter"], row["method"], row["protocol"]) for row in again} == {
+        *(("oracle", "plain", protocol) for protocol in ("own_threshold", "equal_share")),
+        *(("mean_loss", "plain", protocol) for protocol in ("own_threshold", "equal_share")),
+        ("none", "safe_instruct", "own_threshold"),
+    }
+    for row in again:
+        first = results(
+            finished,
+            level="finetune",
+            training="0",
+            **{name: row[name] for name in ("share", "filter", "method", "protocol")},
+        )[0]
+        assert row["kept"] == first["kept"]
+        assert row["drift"] != first["drift"]
 
 
 @pytest.mark.usefixtures("_few_probes", "_measures_nothing")

@@ -31,4 +31,4 @@ def test_the_smoke_grid_runs_from_end_to_end(public: Path, tmp_path: Path) -> No
     assert set(finetuned) == {"none", "oracle", "gradshield"}
     # Utility on problems that the model has hardly been trained on may be anything.
     assert all(0 <= float(row["utility"]) <= 1 for row in finetuned.values())
-    assert "### finetunes" in as_text(tmp_path, [])
+    assert "### finetunes" in as_text([tmp_path], [])

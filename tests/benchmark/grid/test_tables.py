@@ -31,6 +31,7 @@ def line(level: str, name: str, attack: str, share: float, **figures: object) ->
         "filter": name,
         "method": "plain",
         "protocol": "own_threshold",
+        "training": 0,
         **figures,
     }
 
@@ -122,9 +123,33 @@ def test_a_filter_is_compared_with_the_oracle_of_the_same_cell_and_seed(seeds: P
     table = oracle_table(read_results(seeds))
     assert list(table.index) == [("zeta",)]
     row, half = table.iloc[0], 4.302653 * 0.1 / 3**0.5
-    assert row["models"] == 3
+    assert row["cells"] == 3
     assert (row["ASR"], row["ASR from"]) == pytest.approx((0.3, 0.3 - half))
     assert (row["utility"], row["utility to"]) == pytest.approx((0.0, half))
+
+
+def test_a_seed_counts_once_however_often_it_was_trained(tmp_path: Path) -> None:
+    # Seed 0 ends at 0.2 on average (0.1 and 0.3, oracle 0.1 and 0.1), seed 1 at 0.6 (oracle 0.2).
+    lines = [
+        measured("zeta", "b", 1),
+        measured("zeta", "b", 3, training=1),
+        measured("zeta", "b", 6, seed=1),
+        *(measured("oracle", "b", 1, training=training) for training in range(2)),
+        measured("oracle", "b", 2, seed=1),
+    ]
+    write_lines(tmp_path / "results.csv", lines)
+    results = read_results(tmp_path)
+    row = seed_table(results).loc["zeta"].iloc[0]
+    assert (row["seeds"], row["models"], row["highest ASR"]) == (2, 3, 0.6)
+    assert row["ASR"] == pytest.approx(0.4)
+    assert oracle_table(results).iloc[0]["ASR"] == pytest.approx(((0.2 - 0.1) + (0.6 - 0.2)) / 2)
+
+
+def test_results_of_several_runs_count_alike(folder: Path, tmp_path: Path) -> None:
+    other = tmp_path / "other"
+    write_lines(other / "results.csv", [line("scores", "zeta", "c", 0.2, average_precision=0.1)])
+    table = separation_table(read_results(folder, other))
+    assert table.loc["zeta", "c"] == 0.1
 
 
 def test_without_seeds_there_is_nothing_to_tell(folder: Path) -> None:
@@ -149,20 +174,20 @@ def test_success_by_attack_names_what_was_trained(folder: Path) -> None:
 
 
 def test_all_tables_with_rows_are_shown(folder: Path) -> None:
-    text = as_text(folder, [])
+    text = as_text([folder], [])
     assert "### average_precision" in text
     assert "### attacks_search" not in text
 
 
 def test_unknown_tables_and_missing_results_are_named(folder: Path, tmp_path: Path) -> None:
     with pytest.raises(UserError, match="Unknown table none: choose of average_precision"):
-        as_text(folder, ["none"])
+        as_text([folder], ["none"])
     with pytest.raises(UserError, match="benchmark run"):
         read_results(tmp_path / "nowhere")
 
 
 def test_tables_and_figures_of_a_whole_grid(finished: Path, tmp_path: Path) -> None:
-    text = as_text(finished, [])
+    text = as_text([finished], [])
     # One seed has no spread, and two shares of it have, beside the oracle's.
     assert all((f"### {name}\n" in text) == (name != "seeds") for name in TABLES)
     drawn = plots.draw(finished, tmp_path)

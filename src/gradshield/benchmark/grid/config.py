@@ -67,8 +67,9 @@ class Finetunes(_Part):
         test_prompts: AdvBench prompts of the test.
         validation_prompts: Half packaged, half AdvBench prompts, for the search.
         over_refusal_prompts: XSTest's safe prompts, spread over its types.
-        utility_items: Test items of the task; as many others are looked at by the search.
+        utility_items: Test items of the task; as many others are looked at by a search.
         search: None where no threshold is searched for.
+        trainings: On the same rows, each in an order of its own; a search has one a threshold.
     """
 
     tasks: tuple[TaskName, ...]
@@ -83,6 +84,7 @@ class Finetunes(_Part):
     )
     search: SearchedFilters | None = None
     training: TrainingSettings
+    trainings: int = Field(default=1, ge=1)
     test_prompts: int = Field(default=100, ge=1, le=100)
     validation_prompts: int = Field(default=50, ge=2, le=100)
     over_refusal_prompts: int = Field(default=50, ge=1)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
@@ -53,12 +53,14 @@ class Plan:
         filter: The filter that chose among the rows; `none` for a training method.
         method: The training method.
         protocol: How the scores divide the rows.
+        training: Which of the trainings on the same rows, from 0.
     """
 
     data_set: DataSet
     filter: str
     method: str
     protocol: str
+    training: int = 0
 
 
 class Finetuner:
@@ -91,15 +93,21 @@ class Finetuner:
         for one in data_sets:
             if not _chosen(one.cell, settings):
                 continue
-            for name in settings.filters:
-                for protocol in settings.protocols if name != "none" else ("own_threshold",):
-                    if protocol == "own_threshold" or one.cell.share:
-                        yield Plan(one, name, PLAIN, protocol)
+            for plan in self._without_search(one):
+                for training in range(settings.trainings):
+                    yield replace(plan, training=training)
             for name in settings.search.filters if settings.search else ():
                 yield Plan(one, name, PLAIN, "search")
-            for method in settings.training_methods:
-                if method != PLAIN:
-                    yield Plan(one, "none", method, "own_threshold")
+
+    def _without_search(self, one: DataSet) -> Iterator[Plan]:
+        settings = self.settings
+        for name in settings.filters:
+            for protocol in settings.protocols if name != "none" else ("own_threshold",):
+                if protocol == "own_threshold" or one.cell.share:
+                    yield Plan(one, name, PLAIN, protocol)
+        for method in settings.training_methods:
+            if method != PLAIN:
+                yield Plan(one, "none", method, "own_threshold")
 
     def measure(self, plan: Plan, run: FilterRun) -> dict[str, Any]:
         """Finetune as planned and measure; figures for one line of the results."""
@@ -109,7 +117,7 @@ class Finetuner:
             kept, measurement, finetunes = self._searched(trials, run)
         else:
             kept = _kept(plan, run)
-            measurement = trials(kept, 0) if kept else trials.aligned()
+            measurement = trials(kept, plan.training) if kept else trials.aligned()
         return {
             **_division(plan.data_set, kept),
             **self.figures(measurement, plan.data_set.cell),
@@ -138,7 +146,7 @@ class Finetuner:
             **self._verdicts(cell.attack.partition(":")[0], details["answers"]),
             "over_refusals": sum(map(is_refusal, details["over_refusal"])),
             "over_refusal_prompts": len(details["over_refusal"]),
-            "utility": details["utility"],
+            "utility": details.get("utility", measurement.utility),
             "validation_asr": measurement.attack_success_rate,
             "drift": measurement.drift,
         }
@@ -203,10 +211,13 @@ class Finetuner:
         return Evaluation() if name == NO_ATTACK else ATTACKS[name].evaluation(self.public_data)
 
     def _items(self, task: str) -> tuple[list[TaskItem], list[TaskItem]]:
-        """Items that a search looks at, and those of the test."""
+        """Items that a search looks at, and those of the test, which it does not see.
+
+        Without a search, those of the test are looked at at once.
+        """
         count = self.settings.utility_items
         items = spread(TASKS[task].items(self.public_data), 2 * count)
-        return items[0::2], items[1::2]
+        return (items[1::2], []) if self.settings.search is None else (items[0::2], items[1::2])
 
     def _trials(self, data_set: DataSet, method: str) -> Trials:
         cell, settings = data_set.cell, self.settings
@@ -232,6 +243,7 @@ class Finetuner:
                     }
                 ),
                 "task": cell.task,
+                "searched": settings.search is not None,
                 "asked": "plainly" if evaluation == Evaluation() else cell.attack.partition(":")[0],
             },
         )
@@ -266,13 +278,13 @@ class Finetuner:
     def _details(
         self, evaluation: Evaluation, task: str, tested: Sequence[TaskItem], loaded: LoadedModel
     ) -> dict[str, Any]:
-        """Answers, which are judged once the aligned model is back, and utility."""
+        """Answers, which are judged once the aligned model is back, and utility of what is left."""
         tokens = self.settings.answer_tokens
         asked = [evaluation.ask(prompt) for prompt in self._test_prompts]
         return {
             "answers": self._answers(loaded, asked, tokens + evaluation.lead_tokens),
             "over_refusal": self._answers(loaded, self._harmless, tokens),
-            "utility": _utility(task, tested, loaded),
+            **({"utility": _utility(task, tested, loaded)} if tested else {}),
         }
 
     def _answers(self, loaded: LoadedModel, prompts: Sequence[Any], tokens: int) -> list[str]:

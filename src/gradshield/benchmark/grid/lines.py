@@ -20,7 +20,7 @@ from gradshield.files import write_text
 from gradshield.finetuning.trial import PLAIN
 
 Line: TypeAlias = dict[str, Any]
-PLACE = ("level", "task", "attack", "share", "seed", "filter", "method", "protocol")
+PLACE = ("level", "task", "attack", "share", "seed", "filter", "method", "protocol", "training")
 """What a line is about; all else in it was measured."""
 COLUMNS = (
     *PLACE,
@@ -63,7 +63,8 @@ def finetune_line(plan: Plan, figures: dict[str, Any]) -> Line:
 
 def plan_place(plan: Plan) -> Line:
     """What the result of a plan is about."""
-    return _place("finetune", plan.data_set, plan.filter, plan.method, plan.protocol)
+    place = _place("finetune", plan.data_set, plan.filter, plan.method, plan.protocol)
+    return place | {"training": plan.training}
 
 
 def score_place(name: str, data_set: DataSet) -> Line:
@@ -78,6 +79,7 @@ def _place(level: str, data_set: DataSet, name: str, method: str, protocol: str)
         "filter": name,
         "method": method,
         "protocol": protocol,
+        "training": 0,
     }
 
 

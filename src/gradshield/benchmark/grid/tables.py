@@ -20,20 +20,24 @@ ORDER = ["filter", "method", "protocol"]
 CELL = ["task", "attack", "share"]
 
 
-def read_results(folder: Path) -> Table:
-    """The raw results of a grid; filters and attacks keep the order in which they were run.
+def read_results(*folders: Path) -> Table:
+    """The raw results of grids together; filters and attacks keep the order of their runs.
 
     Raises:
-        UserError: There are none.
+        UserError: A folder has none.
     """
-    path = folder / RESULTS
-    if not path.is_file():
-        raise UserError(f"There is no {path}: run `gradshield benchmark run CONFIG -o {folder}`.")
-    results = pd.read_csv(path, keep_default_na=False, na_values=[""])
+    results = pd.concat([_raw(folder) for folder in folders], ignore_index=True)
     for column in ("filter", "attack"):
         names = list(dict.fromkeys(results[column]))
         results[column] = pd.Categorical(results[column], names, ordered=True)
     return results
+
+
+def _raw(folder: Path) -> Table:
+    path = folder / RESULTS
+    if not path.is_file():
+        raise UserError(f"There is no {path}: run `gradshield benchmark run CONFIG -o {folder}`.")
+    return pd.read_csv(path, keep_default_na=False, na_values=[""])
 
 
 def separation_table(results: Table, figure: str = "average_precision") -> Table:
@@ -118,43 +122,46 @@ def attack_table(results: Table, protocol: str) -> Table:
 def seed_table(results: Table) -> Table:
     """Cells that were measured with several seeds: means over these, and their 95 % intervals.
 
-    The intervals are Student's, cut to what a share can be: with three seeds they are wide.
+    A seed counts once, by the mean of its trainings. The intervals are Student's, cut to what a
+    share can be: with three seeds they are wide.
     """
-    cells = finetuned(results).groupby(["name", "protocol", *CELL], sort=False, observed=True)
-    lines = {
-        cell: {
-            "seeds": len(group),
-            "highest ASR": group["asr"].max(),
-            **_mean_with_interval("ASR", group["asr"], lowest=0.0),
-            **_mean_with_interval("utility", group["utility"], lowest=0.0),
-        }
-        for cell, group in cells
-        if len(group) > 1
-    }
-    return _by_line(lines, ["name", "protocol", *CELL])
+    names = ["name", "protocol", *CELL]
+    cells = finetuned(results).groupby(names, sort=False, observed=True)
+    lines = {}
+    for cell, models in cells:
+        seeds = models.groupby("seed")[["asr", "utility"]].mean()
+        if len(seeds) > 1:
+            lines[cell] = {
+                "seeds": len(seeds),
+                "models": len(models),
+                "highest ASR": models["asr"].max(),
+                **_mean_with_interval("ASR", seeds["asr"], lowest=0.0),
+                **_mean_with_interval("utility", seeds["utility"], lowest=0.0),
+            }
+    return _by_line(lines, names)
 
 
 def oracle_table(results: Table) -> Table:
     """What is left to win: success and utility minus the oracle's in the same cell and seed.
 
-    Every filter by its own threshold; means over cells and seeds, with Student's intervals.
+    Every filter by its own threshold; means over cells and seeds, with Student's intervals. A seed
+    of a cell counts once, by the mean of its trainings.
     """
     found = finetuned(results)
     found = found[found["protocol"] == "own_threshold"]
     places = [*CELL, "seed"]
-    theirs = found[found["name"] == "oracle"].set_index(places)[["asr", "utility"]]
-    paired = found.join(theirs.add_suffix(" of the oracle"), on=places, how="inner")
-    paired["asr"] -= paired["asr of the oracle"]
-    paired["utility"] -= paired["utility of the oracle"]
-    lines = {
-        (name,): {
-            "models": len(group),
-            **_mean_with_interval("ASR", group["asr"], lowest=-1.0),
-            **_mean_with_interval("utility", group["utility"], lowest=-1.0),
-        }
-        for name, group in paired.groupby("name", sort=False)
-        if name != "oracle" and len(group) > 1
-    }
+    figures = ["asr", "utility"]
+    means = found.groupby(["name", *places], sort=False, observed=True)[figures].mean()
+    theirs = means.loc[means.index.get_level_values("name") == "oracle"].droplevel("name")
+    lines = {}
+    for name, ours in means.groupby("name", sort=False):
+        apart = (ours.droplevel("name") - theirs).dropna()
+        if name != "oracle" and len(apart) > 1:
+            lines[(name,)] = {
+                "cells": len(apart),
+                **_mean_with_interval("ASR", apart["asr"], lowest=-1.0),
+                **_mean_with_interval("utility", apart["utility"], lowest=-1.0),
+            }
     return _by_line(lines, ["name"])
 
 
@@ -225,11 +232,11 @@ def finetuned(results: Table) -> Table:
     return found
 
 
-def as_text(folder: Path, names: Sequence[str]) -> str:
-    """Tables of a grid under their names, in Markdown.
+def as_text(folders: Sequence[Path], names: Sequence[str]) -> str:
+    """Tables of grids under their names, in Markdown.
 
     Args:
-        folder: What `run_grid` wrote.
+        folders: What `run_grid` wrote; the lines of all count alike.
         names: Of `TABLES`; none of them means all that have rows.
 
     Raises:
@@ -238,7 +245,7 @@ def as_text(folder: Path, names: Sequence[str]) -> str:
     unknown = [name for name in names if name not in TABLES]
     if unknown:
         raise UserError(f"Unknown table {unknown[0]}: choose of {', '.join(TABLES)}.")
-    results = read_results(folder)
+    results = read_results(*folders)
     tables = {name: TABLES[name](results) for name in names or TABLES}
     shown = {name: table for name, table in tables.items() if names or not table.empty}
     return "\n".join(f"### {name}\n\n{as_markdown(table)}" for name, table in shown.items())
