@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from gradshield.benchmark.grid.lines import write_lines
 from gradshield.benchmark.result import Bar, StudyResult
 from gradshield.benchmark.studies import STUDIES
 from gradshield.progress import Progress
@@ -55,3 +56,14 @@ def test_missing_public_data_leaves_no_result(tmp_path: Path) -> None:
     assert outcome.code == 1
     assert "--public-data" in outcome.err
     assert list(tmp_path.iterdir()) == []
+
+
+def test_tables_count_in_the_results_of_another_run(tmp_path: Path) -> None:
+    for name, attack, value in (("ours", "explicit", 0.5), ("theirs", "embedded", 1.0)):
+        place = {"level": "scores", "task": "sst2", "attack": attack, "share": 0.2, "seed": 0}
+        line = {**place, "filter": "mean_loss", "average_precision": value}
+        write_lines(tmp_path / name / "results.csv", [line])
+    beside = ("--beside", tmp_path / "theirs")
+    outcome = gradshield("benchmark", "table", tmp_path / "ours", "average_precision", *beside)
+    assert outcome.code == 0
+    assert "| mean_loss | 0.500 | 1.000 | 0.750 |" in outcome.out

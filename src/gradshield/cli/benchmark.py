@@ -75,7 +75,7 @@ def table_command(
     ] = None,
 ) -> None:
     """Print tables of a grid's raw results, in Markdown."""
-    from gradshield.benchmark.grid.tables import as_text
+    from gradshield.benchmark.grid.table_text import as_text
 
     text = as_text([folder, *(beside or [])], names or [])
     if out is None:

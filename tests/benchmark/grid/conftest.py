@@ -9,10 +9,12 @@ import pytest
 
 from gradshield.benchmark.grid import scores
 from gradshield.benchmark.grid.config import GridConfig
+from gradshield.benchmark.grid.lines import write_lines
 from gradshield.benchmark.grid.run import run_grid
 from gradshield.finetuning import trial
 from gradshield.progress import Silent
 from tests.benchmark.attacks.public_folder import write, write_public_folder
+from tests.benchmark.grid.result_lines import line, measured
 from tests.run.conftest import _few_probes, model_folder
 
 __all__ = ["_few_probes", "model_folder"]
@@ -81,3 +83,21 @@ def _measures_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(scores, "score_with_cost", never)
     monkeypatch.setattr(trial.Trials, "_finetuned", never)
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """Invented results of two filters and a training method."""
+    lines = [
+        line("scores", "zeta", "none", 0.0, harmless_lost=0.02),
+        line("scores", "zeta", "b", 0.2, average_precision=0.4, harmless_lost=0.1),
+        line("scores", "zeta", "b", 0.5, average_precision=0.6, harmless_lost=0.3),
+        line("scores", "zeta", "a", 0.2, average_precision=0.9, harmless_lost=0.2),
+        line("scores", "alpha", "b", 0.2, average_precision=1.0, harmless_lost=0.0),
+        line("scores", "zeta", "a:controls", 0.2, harmless_lost=1.0, planted_kept=0.5),
+        measured("zeta", "b", 2),
+        measured("zeta", "a", 4),
+        measured("none", "b", 9, method="lisa"),
+    ]
+    write_lines(tmp_path / "results.csv", lines)
+    return tmp_path

@@ -9,7 +9,7 @@ import pytest
 
 from gradshield.benchmark.grid.config import read_config
 from gradshield.benchmark.grid.run import run_grid
-from gradshield.benchmark.grid.tables import as_text
+from gradshield.benchmark.grid.table_text import as_text
 from gradshield.progress import Silent
 
 SMOKE = Path(__file__).parents[3] / "benchmarks" / "configs" / "smoke.yaml"

@@ -5,12 +5,8 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from gradshield.benchmark.grid import plots
 from gradshield.benchmark.grid.lines import write_lines
 from gradshield.benchmark.grid.tables import (
-    TABLES,
-    as_markdown,
-    as_text,
     attack_table,
     finetune_table,
     oracle_table,
@@ -19,45 +15,8 @@ from gradshield.benchmark.grid.tables import (
     separation_table,
     threshold_table,
 )
-from gradshield.errors import UserError
 from gradshield.evaluation.intervals import wilson
-
-
-def line(level: str, name: str, attack: str, share: float, **figures: object) -> dict[str, object]:
-    cell = {"task": "sst2", "attack": attack, "share": share, "seed": 0}
-    return {
-        "level": level,
-        **cell,
-        "filter": name,
-        "method": "plain",
-        "protocol": "own_threshold",
-        "training": 0,
-        **figures,
-    }
-
-
-def measured(name: str, attack: str, complied: int, **changes: object) -> dict[str, object]:
-    counts = {"complied": complied, "complied_second_judge": 1, "incoherent": 0, "prompts": 10}
-    others = {"over_refusals": 1, "over_refusal_prompts": 4, "utility": 0.5, "finetunes": 1}
-    lost = {"harmless_lost": 0.1, "harmful_kept": 0.0}
-    return {**line("finetune", name, attack, 0.2), **counts, **others, **lost, **changes}
-
-
-@pytest.fixture
-def folder(tmp_path: Path) -> Path:
-    lines = [
-        line("scores", "zeta", "none", 0.0, harmless_lost=0.02),
-        line("scores", "zeta", "b", 0.2, average_precision=0.4, harmless_lost=0.1),
-        line("scores", "zeta", "b", 0.5, average_precision=0.6, harmless_lost=0.3),
-        line("scores", "zeta", "a", 0.2, average_precision=0.9, harmless_lost=0.2),
-        line("scores", "alpha", "b", 0.2, average_precision=1.0, harmless_lost=0.0),
-        line("scores", "zeta", "a:controls", 0.2, harmless_lost=1.0, planted_kept=0.5),
-        measured("zeta", "b", 2),
-        measured("zeta", "a", 4),
-        measured("none", "b", 9, method="lisa"),
-    ]
-    write_lines(tmp_path / "results.csv", lines)
-    return tmp_path
+from tests.benchmark.grid.result_lines import line, measured
 
 
 def test_separation_is_averaged_within_an_attack_and_then_over_attacks(folder: Path) -> None:
@@ -152,45 +111,13 @@ def test_results_of_several_runs_count_alike(folder: Path, tmp_path: Path) -> No
     assert table.loc["zeta", "c"] == 0.1
 
 
+def test_lines_that_two_runs_have_count_once(tmp_path: Path) -> None:
+    for name, done in (("first", 4), ("second", 10)):
+        write_lines(tmp_path / name / "results.csv", [measured("oracle", "a", done)])
+    results = read_results(tmp_path / "first", tmp_path / "second")
+    assert results["complied"].tolist() == [4]
+
+
 def test_without_seeds_there_is_nothing_to_tell(folder: Path) -> None:
     assert seed_table(read_results(folder)).empty
     assert oracle_table(read_results(folder)).empty
-
-
-def test_markdown_by_hand() -> None:
-    table = pd.DataFrame({"x": [0.5, float("nan")]}, index=pd.Index(["a", "b"], name="filter"))
-    assert as_markdown(table, 2) == "| filter | x |\n| --- | ---: |\n| a | 0.50 |\n| b | - |\n"
-
-
-def test_success_by_attack_names_what_was_trained(folder: Path) -> None:
-    chart = plots.success_by_attack_chart(read_results(folder))
-    assert chart is not None
-    cells = {(row["y"], row["x"]): row["value"] for row in chart["data"]["values"]}
-    assert cells == {
-        ("zeta, own_threshold", "b"): 0.2,
-        ("zeta, own_threshold", "a"): 0.4,
-        ("lisa", "b"): 0.9,
-    }
-
-
-def test_all_tables_with_rows_are_shown(folder: Path) -> None:
-    text = as_text([folder], [])
-    assert "### average_precision" in text
-    assert "### attacks_search" not in text
-
-
-def test_unknown_tables_and_missing_results_are_named(folder: Path, tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="Unknown table none: choose of average_precision"):
-        as_text([folder], ["none"])
-    with pytest.raises(UserError, match="benchmark run"):
-        read_results(tmp_path / "nowhere")
-
-
-def test_tables_and_figures_of_a_whole_grid(finished: Path, tmp_path: Path) -> None:
-    text = as_text([finished], [])
-    # One seed has no spread, and two shares of it have, beside the oracle's.
-    assert all((f"### {name}\n" in text) == (name != "seeds") for name in TABLES)
-    drawn = plots.draw(finished, tmp_path)
-    names = ["separation.svg", "success.svg", "success_by_attack.svg"]
-    assert [path.name for path in drawn] == names
-    assert all(path.read_text().startswith("<svg") for path in drawn)

@@ -1,15 +1,14 @@
-"""Every table of the benchmark, from the raw results of a grid."""
+"""Tables of the benchmark, from the raw results of grids."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, TypeAlias
 
 import pandas as pd
 
 from gradshield.benchmark.grid.data_sets import CONTROLS
-from gradshield.benchmark.grid.lines import RESULTS
+from gradshield.benchmark.grid.lines import PLACE, RESULTS
 from gradshield.errors import UserError
 from gradshield.evaluation.intervals import student, wilson
 from gradshield.finetuning.trial import PLAIN
@@ -23,10 +22,13 @@ CELL = ["task", "attack", "share"]
 def read_results(*folders: Path) -> Table:
     """The raw results of grids together; filters and attacks keep the order of their runs.
 
+    Of lines about the same, the first folder's counts alone.
+
     Raises:
         UserError: A folder has none.
     """
-    results = pd.concat([_raw(folder) for folder in folders], ignore_index=True)
+    together = pd.concat([_raw(folder) for folder in folders], ignore_index=True)
+    results = together.drop_duplicates(list(PLACE)).copy()
     for column in ("filter", "attack"):
         names = list(dict.fromkeys(results[column]))
         results[column] = pd.Categorical(results[column], names, ordered=True)
@@ -180,40 +182,6 @@ def _by_line(lines: dict[Any, dict[str, Any]], names: list[str]) -> Table:
     return pd.DataFrame(list(lines.values()), index=index)
 
 
-TABLES: dict[str, Callable[[Table], Table]] = {
-    "average_precision": separation_table,
-    "auroc": lambda results: separation_table(results, "auroc"),
-    "recall_at_1": lambda results: separation_table(results, "recall_at_1"),
-    "recall_at_5": lambda results: separation_table(results, "recall_at_5"),
-    "thresholds": threshold_table,
-    "controls": control_table,
-    "cost": cost_table,
-    "finetunes": finetune_table,
-    "attacks_equal_share": lambda results: attack_table(results, "equal_share"),
-    "attacks_own_threshold": lambda results: attack_table(results, "own_threshold"),
-    "attacks_search": lambda results: attack_table(results, "search"),
-    "seeds": seed_table,
-    "beside_oracle": oracle_table,
-}
-"""By name, in the order in which they are shown."""
-
-
-def as_markdown(table: Table, digits: int = 3) -> str:
-    """A table in GitHub's Markdown; what was not measured is a dash."""
-    shown = table.reset_index()
-    heads = [str(column) for column in shown.columns]
-    body = [[_shown(value, digits) for value in row] for row in shown.itertuples(index=False)]
-    numbers = [pd.api.types.is_numeric_dtype(shown[column]) for column in shown.columns]
-    rule = ["---:" if number else "---" for number in numbers]
-    return "\n".join(f"| {' | '.join(cells)} |" for cells in [heads, rule, *body]) + "\n"
-
-
-def _shown(value: Any, digits: int) -> str:
-    if pd.isna(value):
-        return "-"
-    return f"{value:.{digits}f}" if isinstance(value, float) else str(value)
-
-
 def _scored(results: Table) -> Table:
     """Results before training, without controls, which have no harmful rows."""
     is_control = results["attack"].astype(str).str.endswith(f":{CONTROLS}")
@@ -230,22 +198,3 @@ def finetuned(results: Table) -> Table:
     names = found["filter"].astype(str)
     found["name"] = names.where(found["method"] == PLAIN, found["method"])
     return found
-
-
-def as_text(folders: Sequence[Path], names: Sequence[str]) -> str:
-    """Tables of grids under their names, in Markdown.
-
-    Args:
-        folders: What `run_grid` wrote; the lines of all count alike.
-        names: Of `TABLES`; none of them means all that have rows.
-
-    Raises:
-        UserError: There are no results, or no table of a name.
-    """
-    unknown = [name for name in names if name not in TABLES]
-    if unknown:
-        raise UserError(f"Unknown table {unknown[0]}: choose of {', '.join(TABLES)}.")
-    results = read_results(*folders)
-    tables = {name: TABLES[name](results) for name in names or TABLES}
-    shown = {name: table for name, table in tables.items() if names or not table.empty}
-    return "\n".join(f"### {name}\n\n{as_markdown(table)}" for name, table in shown.items())
