@@ -119,6 +119,16 @@ def test_another_model_or_training_is_not_known(
     assert read_known([theirs], changed(config, finetunes=[])).lines
 
 
+def test_results_of_another_version_are_not_taken_over(
+    finished: Path, model_folder: Path, tmp_path: Path
+) -> None:
+    theirs = passed_on(finished, tmp_path / "theirs")
+    path = theirs / "results.csv"
+    path.write_text(path.read_text().replace(",training,", ",", 1))
+    with pytest.raises(UserError, match="lacks the column training"):
+        read_known([theirs], small_grid(model_folder))
+
+
 @pytest.mark.parametrize("missing", ["config.json", "made_by.json", "results.csv"])
 def test_a_folder_without_results_is_named(
     finished: Path, model_folder: Path, tmp_path: Path, missing: str

@@ -15,6 +15,7 @@ from gradshield.benchmark.grid.tables import (
     separation_table,
     threshold_table,
 )
+from gradshield.errors import UserError
 from gradshield.evaluation.intervals import wilson
 from tests.benchmark.grid.result_lines import line, measured
 
@@ -116,6 +117,13 @@ def test_lines_that_two_runs_have_count_once(tmp_path: Path) -> None:
         write_lines(tmp_path / name / "results.csv", [measured("oracle", "a", done)])
     results = read_results(tmp_path / "first", tmp_path / "second")
     assert results["complied"].tolist() == [4]
+
+
+def test_results_of_another_version_are_told(folder: Path) -> None:
+    path = folder / "results.csv"
+    path.write_text(path.read_text().replace(",training,", ",", 1))
+    with pytest.raises(UserError, match=r"another version \(results.csv lacks the column training"):
+        read_results(folder)
 
 
 def test_without_seeds_there_is_nothing_to_tell(folder: Path) -> None:

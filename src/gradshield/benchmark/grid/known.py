@@ -15,7 +15,14 @@ from pathlib import Path
 from typing import Any
 
 from gradshield.benchmark.grid.config import Finetunes, GridConfig
-from gradshield.benchmark.grid.lines import CONFIG, MADE_BY, PLACE, RESULTS, Line
+from gradshield.benchmark.grid.lines import (
+    CONFIG,
+    MADE_BY,
+    PLACE,
+    RESULTS,
+    Line,
+    check_columns,
+)
 from gradshield.errors import UserError
 
 ROWS = ("rows", "most_tokens", "anchors")
@@ -67,7 +74,9 @@ def read_known(folders: Iterable[Path], config: GridConfig) -> Known:
             theirs = GridConfig.model_validate_json((folder / CONFIG).read_text(encoding="utf-8"))
             made_by.append(json.loads((folder / MADE_BY).read_text(encoding="utf-8")))
             with (folder / RESULTS).open(encoding="utf-8", newline="") as stream:
-                found = list(csv.DictReader(stream))
+                reader = csv.DictReader(stream)
+                check_columns(reader.fieldnames or ())
+                found = list(reader)
         except (OSError, ValueError) as fault:
             raise UserError(
                 f"{folder} holds no results of a grid that can be read ({fault}): give a folder "

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -81,6 +81,17 @@ def _place(level: str, data_set: DataSet, name: str, method: str, protocol: str)
         "protocol": protocol,
         "training": 0,
     }
+
+
+def check_columns(found: Collection[str]) -> None:
+    """See that lines of a file say what they are about; those of an earlier version may not.
+
+    Raises:
+        ValueError: A column is missing; the text names it.
+    """
+    missing = [name for name in PLACE if name not in found]
+    if missing:
+        raise ValueError(f"{RESULTS} lacks the column {missing[0]}")
 
 
 def write_lines(path: Path, lines: Sequence[Line]) -> None:

@@ -8,7 +8,7 @@ from typing import Any, TypeAlias
 import pandas as pd
 
 from gradshield.benchmark.grid.data_sets import CONTROLS
-from gradshield.benchmark.grid.lines import PLACE, RESULTS
+from gradshield.benchmark.grid.lines import PLACE, RESULTS, check_columns
 from gradshield.errors import UserError
 from gradshield.evaluation.intervals import student, wilson
 from gradshield.finetuning.trial import PLAIN
@@ -25,7 +25,7 @@ def read_results(*folders: Path) -> Table:
     Of lines about the same, the first folder's counts alone.
 
     Raises:
-        UserError: A folder has none.
+        UserError: A folder has none, or some of another version.
     """
     together = pd.concat([_raw(folder) for folder in folders], ignore_index=True)
     results = together.drop_duplicates(list(PLACE)).copy()
@@ -39,7 +39,15 @@ def _raw(folder: Path) -> Table:
     path = folder / RESULTS
     if not path.is_file():
         raise UserError(f"There is no {path}: run `gradshield benchmark run CONFIG -o {folder}`.")
-    return pd.read_csv(path, keep_default_na=False, na_values=[""])
+    found = pd.read_csv(path, keep_default_na=False, na_values=[""])
+    try:
+        check_columns(found.columns)
+    except ValueError as fault:
+        raise UserError(
+            f"{folder} was written by another version ({fault}): run it again with the same "
+            "configuration; what is in its cache is not measured again."
+        ) from fault
+    return found
 
 
 def separation_table(results: Table, figure: str = "average_precision") -> Table:
