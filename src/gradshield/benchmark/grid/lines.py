@@ -63,23 +63,22 @@ def finetune_line(plan: Plan, figures: dict[str, Any]) -> Line:
 
 def plan_place(plan: Plan) -> Line:
     """What the result of a plan is about."""
-    place = _place("finetune", plan.data_set, plan.filter, plan.method, plan.protocol)
-    return place | {"training": plan.training}
+    return _place("finetune", plan)
 
 
 def score_place(name: str, data_set: DataSet) -> Line:
     """What a filter's result before any training is about."""
-    return _place("scores", data_set, name, PLAIN, "own_threshold")
+    return _place("scores", Plan(data_set, name, PLAIN, "own_threshold"))
 
 
-def _place(level: str, data_set: DataSet, name: str, method: str, protocol: str) -> Line:
+def _place(level: str, plan: Plan) -> Line:
     return {
         "level": level,
-        **asdict(data_set.cell),
-        "filter": name,
-        "method": method,
-        "protocol": protocol,
-        "training": 0,
+        **asdict(plan.data_set.cell),
+        "filter": plan.filter,
+        "method": plan.method,
+        "protocol": plan.protocol,
+        "training": plan.training,
     }
 
 
