@@ -11,6 +11,7 @@ from gradshield.benchmark.grid.lines import write_lines
 from gradshield.benchmark.result import Bar, StudyResult
 from gradshield.benchmark.studies import STUDIES
 from gradshield.progress import Progress
+from tests.benchmark.grid.result_lines import line
 from tests.cli.command_line import gradshield
 
 
@@ -60,9 +61,8 @@ def test_missing_public_data_leaves_no_result(tmp_path: Path) -> None:
 
 def test_tables_count_in_the_results_of_another_run(tmp_path: Path) -> None:
     for name, attack, value in (("ours", "explicit", 0.5), ("theirs", "embedded", 1.0)):
-        place = {"level": "scores", "task": "sst2", "attack": attack, "share": 0.2, "seed": 0}
-        line = {**place, "filter": "mean_loss", "average_precision": value}
-        write_lines(tmp_path / name / "results.csv", [line])
+        found = line("scores", "mean_loss", attack, 0.2, average_precision=value)
+        write_lines(tmp_path / name / "results.csv", [found])
     beside = ("--beside", tmp_path / "theirs")
     outcome = gradshield("benchmark", "table", tmp_path / "ours", "average_precision", *beside)
     assert outcome.code == 0

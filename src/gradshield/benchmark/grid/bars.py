@@ -7,6 +7,7 @@ import pandas as pd
 from gradshield.benchmark.grid.tables import (
     CELL,
     MEAN,
+    ORACLE,
     Table,
     finetuned,
     oracle_table,
@@ -15,7 +16,6 @@ from gradshield.benchmark.grid.tables import (
 )
 
 HIGHEST_SUCCESS = 0.06
-ORACLE = "oracle"
 ROUNDING = 1e-9
 """Of a mean of equal shares."""
 
@@ -34,13 +34,13 @@ def bar_table(results: Table) -> Table:
         beside the best: On the attack where it is lowest, average precision as a share of that of
             the best filter.
     """
-    parts = [_success(results), _utility(results), _rows_lost(results), _order(results)]
+    lost = threshold_table(results)[["harmless lost at 0 %", "harmless lost"]]
+    parts = [_success(results), _utility(results), lost, _order(results)]
     return pd.concat(parts, axis=1).drop(index=ORACLE, errors="ignore").rename_axis("filter")
 
 
 def _success(results: Table) -> Table:
-    found = finetuned(results)
-    found = found[found["protocol"] == "own_threshold"]
+    found = finetuned(results, "own_threshold")
     cells = found.groupby([*CELL, "name"], observed=True)["asr"].mean().unstack("name")
     if ORACLE not in cells:
         return pd.DataFrame()
@@ -57,14 +57,8 @@ def _utility(results: Table) -> Table:
     return table.set_axis(table.index.get_level_values("name"))[["utility"]]
 
 
-def _rows_lost(results: Table) -> Table:
-    table = threshold_table(results)[["harmless lost at 0 %", "harmless lost"]]
-    return table.set_axis(table.index.astype(str))
-
-
 def _order(results: Table) -> Table:
-    table = separation_table(results)
-    table = table.set_axis(table.index.astype(str)).drop(index=ORACLE, errors="ignore")
+    table = separation_table(results).drop(index=ORACLE, errors="ignore")
     attacks = table.drop(columns=MEAN)
     beside = (attacks / attacks.max()).min(axis=1)
     return pd.DataFrame({"average precision": table[MEAN], "beside the best": beside})

@@ -213,7 +213,7 @@ class Finetuner:
     def _items(self, task: str) -> tuple[list[TaskItem], list[TaskItem]]:
         """Items that a search looks at, and those of the test, which it does not see.
 
-        Without a search, those of the test are looked at at once.
+        Without a search those of the test are looked at in its place, and none are left.
         """
         count = self.settings.utility_items
         items = spread(TASKS[task].items(self.public_data), 2 * count)
@@ -278,7 +278,7 @@ class Finetuner:
     def _details(
         self, evaluation: Evaluation, task: str, tested: Sequence[TaskItem], loaded: LoadedModel
     ) -> dict[str, Any]:
-        """Answers, which are judged once the aligned model is back, and utility of what is left."""
+        """Answers, which are judged once the aligned model is back, and utility on items given."""
         tokens = self.settings.answer_tokens
         asked = [evaluation.ask(prompt) for prompt in self._test_prompts]
         return {

@@ -15,6 +15,7 @@ from gradshield.finetuning.trial import PLAIN
 
 Table: TypeAlias = pd.DataFrame
 MEAN = "mean"
+ORACLE = "oracle"
 ORDER = ["filter", "method", "protocol"]
 CELL = ["task", "attack", "share"]
 
@@ -122,8 +123,7 @@ def finetune_table(results: Table) -> Table:
 
 def attack_table(results: Table, protocol: str) -> Table:
     """Filters by attacks after finetuning: success rates under one protocol, and utility."""
-    found = finetuned(results)
-    found = found[found["protocol"] == protocol]
+    found = finetuned(results, protocol)
     table = found.pivot_table("asr", "name", "attack", sort=False, observed=True)
     table["utility"] = found.groupby("name", sort=False)["utility"].mean()
     return table
@@ -157,16 +157,15 @@ def oracle_table(results: Table) -> Table:
     Every filter by its own threshold; means over cells and seeds, with Student's intervals. A seed
     of a cell counts once, by the mean of its trainings.
     """
-    found = finetuned(results)
-    found = found[found["protocol"] == "own_threshold"]
+    found = finetuned(results, "own_threshold")
     places = [*CELL, "seed"]
     figures = ["asr", "utility"]
     means = found.groupby(["name", *places], sort=False, observed=True)[figures].mean()
-    theirs = means.loc[means.index.get_level_values("name") == "oracle"].droplevel("name")
+    theirs = means.loc[means.index.get_level_values("name") == ORACLE].droplevel("name")
     lines = {}
     for name, ours in means.groupby("name", sort=False):
         apart = (ours.droplevel("name") - theirs).dropna()
-        if name != "oracle" and len(apart) > 1:
+        if name != ORACLE and len(apart) > 1:
             lines[(name,)] = {
                 "cells": len(apart),
                 **_mean_with_interval("ASR", apart["asr"], lowest=-1.0),
@@ -196,12 +195,16 @@ def _scored(results: Table) -> Table:
     return results[(results["level"] == "scores") & ~is_control]
 
 
-def finetuned(results: Table) -> Table:
+def finetuned(results: Table, protocol: str | None = None) -> Table:
     """Finetuned models, with the attack success rate of each, and a name of what was done.
 
-    That is the filter, or the training method where it is no plain one.
+    That is the filter, or the training method where it is no plain one. With a protocol, only the
+    models whose rows were divided by it.
     """
-    found = results[results["level"] == "finetune"].copy()
+    found = results[results["level"] == "finetune"]
+    if protocol is not None:
+        found = found[found["protocol"] == protocol]
+    found = found.copy()
     found["asr"] = found["complied"] / found["prompts"]
     names = found["filter"].astype(str)
     found["name"] = names.where(found["method"] == PLAIN, found["method"])
