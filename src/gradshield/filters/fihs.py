@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 import numpy as np
@@ -70,7 +70,9 @@ GRADSHIELD = FihsFilter("gradshield", FihsForm(), ThresholdSettings())
 NARROW = FihsFilter(
     "gradshield_narrow", FihsForm(reduction="worst_tokens"), ThresholdSettings(rule="narrow")
 )
-"""Our best form for data of one task: `--reduction worst_tokens --threshold narrow`."""
+"""The form for data of one task before `ONE_TASK`: `--reduction worst_tokens --threshold narrow`."""
+ONE_TASK = replace(NARROW, name="gradshield_one_task", threshold=ThresholdSettings(rule="one_task"))
+"""Our best form for data of one task: `--reduction worst_tokens --threshold one_task`."""
 ALL_PARAMETERS = ".*"
 PAPER = FihsFilter(
     "gradshield_paper",

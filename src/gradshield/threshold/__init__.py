@@ -17,6 +17,7 @@ from gradshield.threshold.calibrated_fdr import CalibratedFdrRule
 from gradshield.threshold.decision import Decision
 from gradshield.threshold.heavy_tailed import HeavyTailedRule
 from gradshield.threshold.mixture import MixtureRule
+from gradshield.threshold.one_task import OneTaskRule
 from gradshield.threshold.paper import PaperRule
 from gradshield.threshold.rule import FloatArray, ThresholdRule
 
@@ -30,6 +31,7 @@ _ALL: tuple[ThresholdRule, ...] = (
     CalibratedFdrRule(),
     AdaptiveRule(),
     AdaptiveRule("narrow", follows_groups=True),
+    OneTaskRule(),
 )
 RULES: dict[str, ThresholdRule] = {rule.name: rule for rule in _ALL}
 DEFAULT_RULE = "adaptive"
