@@ -41,6 +41,17 @@ def test_two_groups_peak_where_they_are(rule: str) -> None:
     assert trapezoid(curves[UPPER], GRID) == pytest.approx(60 / 360, abs=0.03)
 
 
+def test_groups_that_a_task_shows_itself_are_drawn_as_it_shows_them() -> None:
+    """The reference lies between them, where neither peaks."""
+    scores = np.concatenate([GENERATOR.normal(-3, 0.3, 300), GENERATOR.normal(1.2, 0.4, 60)])
+    decision = decide(scores, 2 * REFERENCE_SCORES - 1, rule="one_task")
+    assert "narrow_threshold" in decision.diagnostics
+    curves = fitted_densities({"diagnostics": decision.diagnostics}, REFERENCE_SCORES, GRID)
+    assert GRID[np.argmax(curves[LOWER])] == pytest.approx(-3, abs=0.2)
+    assert GRID[np.argmax(curves[UPPER])] == pytest.approx(1.2, abs=0.3)
+    assert trapezoid(curves[UPPER], GRID) == pytest.approx(60 / 360, abs=0.03)
+
+
 def test_one_group_is_one_curve() -> None:
     curves = fitted_densities(_decision("mixture", REFERENCE_SCORES), None, GRID)
     assert list(curves) == [SINGLE]

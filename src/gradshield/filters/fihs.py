@@ -70,7 +70,7 @@ GRADSHIELD = FihsFilter("gradshield", FihsForm(), ThresholdSettings())
 NARROW = FihsFilter(
     "gradshield_narrow", FihsForm(reduction="worst_tokens"), ThresholdSettings(rule="narrow")
 )
-"""The form for data of one task before `ONE_TASK`: `--reduction worst_tokens --threshold narrow`."""
+"""For data of one task, before `ONE_TASK`: `--reduction worst_tokens --threshold narrow`."""
 ONE_TASK = replace(NARROW, name="gradshield_one_task", threshold=ThresholdSettings(rule="one_task"))
 """Our best form for data of one task: `--reduction worst_tokens --threshold one_task`."""
 ALL_PARAMETERS = ".*"

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
+from typing import Any
 
 import numpy as np
 from scipy.stats import chi2
@@ -65,8 +66,14 @@ class OneTaskRule:
             f"reference rows exceed between them; the upper one holds "
             f"{100 * fits.upper_weight:.1f} % of the rows, and the threshold is where it begins."
         )
-        found = {**decision.diagnostics, "groups": asdict(fits)}
-        return replace(decision, threshold=threshold, reason=reason, diagnostics=found)
+        diagnostics: dict[str, Any] = {
+            **asdict(fits),
+            "reference_rows": reference.size,
+            "reference_high": high,
+            "narrow_threshold": decision.threshold,
+            "warnings": [],
+        }
+        return Decision(threshold, self.name, reason, diagnostics)
 
 
 def _two_groups(fits: HeavyTailedFits, rows: int) -> bool:
