@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from gradshield.threshold.aligned_null import AlignedFit, fit_aligned_null
-from gradshield.threshold.calibrated import LEAST_REFERENCE, null_quantile
+from gradshield.threshold.calibrated import is_usable, null_quantile
 from gradshield.threshold.decision import Decision
 from gradshield.threshold.heavy_tailed import HeavyTailedRule
 from gradshield.threshold.null_density import NullDensity, estimate_null
@@ -59,7 +59,7 @@ class AdaptiveRule:
         self, scores: FloatArray, reference: FloatArray | None, *, level: float, seed: int
     ) -> Decision:
         """Apply the rule; see `ThresholdRule`."""
-        if reference is None or reference.size < LEAST_REFERENCE or np.ptp(reference) == 0:
+        if not is_usable(reference):
             alone = HeavyTailedRule()(scores, None, level=level, seed=seed)
             reason = f"no usable reference of harmless rows: {alone.reason}"
             return Decision(alone.threshold, self.name, reason, alone.diagnostics)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import TypeGuard
 
 import numpy as np
 
@@ -48,6 +49,13 @@ class CalibratedRule:
             )
         diagnostics = {"reference_rows": reference.size, "level": level, "warnings": warnings}
         return Decision(threshold, self.name, reason, diagnostics)
+
+
+def is_usable(reference: FloatArray | None) -> TypeGuard[FloatArray]:
+    """Whether there are reference rows, at least 20 and not all equal, to fit a null to."""
+    if reference is None or reference.size < LEAST_REFERENCE:
+        return False
+    return bool(np.ptp(reference) > 0)
 
 
 def require_reference(reference: FloatArray | None, rule: str) -> FloatArray:

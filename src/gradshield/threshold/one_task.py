@@ -9,7 +9,7 @@ import numpy as np
 from scipy.stats import chi2
 
 from gradshield.threshold.adaptive import AdaptiveRule
-from gradshield.threshold.calibrated import LEAST_REFERENCE
+from gradshield.threshold.calibrated import is_usable
 from gradshield.threshold.decision import Decision
 from gradshield.threshold.heavy_tailed import GREATEST_UPPER_WEIGHT, posterior_crossing
 from gradshield.threshold.heavy_tailed_fit import HeavyTailedFits, fit_heavy_tailed
@@ -53,7 +53,7 @@ class OneTaskRule:
         """Apply the rule; see `ThresholdRule`."""
         narrow = AdaptiveRule(self.name, follows_groups=True)
         decision = narrow(scores, reference, level=level, seed=seed)
-        if reference is None or reference.size < LEAST_REFERENCE or np.ptp(reference) == 0:
+        if not is_usable(reference):
             return decision
         fits = fit_heavy_tailed(scores)
         threshold = max(posterior_crossing(fits), fits.lower.upper_quantile(level))
