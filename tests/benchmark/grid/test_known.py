@@ -11,7 +11,8 @@ import pytest
 
 from gradshield.benchmark.grid import scores
 from gradshield.benchmark.grid.config import GridConfig
-from gradshield.benchmark.grid.known import read_known
+from gradshield.benchmark.grid.known import Known, place, read_known
+from gradshield.benchmark.grid.lines import PLACE
 from gradshield.benchmark.grid.run import run_grid
 from gradshield.errors import UserError
 from gradshield.filters import cost
@@ -50,6 +51,33 @@ def test_what_is_known_is_not_measured_again(
     assert (out / "results.csv").read_bytes() == (finished / "results.csv").read_bytes()
     made_by = json.loads((out / "made_by.json").read_text(encoding="utf-8"))
     assert made_by["known"] == [json.loads((finished / "made_by.json").read_text("utf-8"))]
+
+
+@pytest.mark.usefixtures("_few_probes", "_measures_nothing")
+def test_a_model_known_by_another_filter_is_not_trained_again(
+    finished: Path,
+    model_folder: Path,
+    public: Path,
+    tmp_path: Path,
+) -> None:
+    theirs = passed_on(finished, tmp_path / "theirs")
+    lines = (theirs / "results.csv").read_text(encoding="utf-8").splitlines(keepends=True)
+    others = [line for line in lines if not ("finetune," in line and ",oracle," in line)]
+    (theirs / "results.csv").write_text("".join(others), encoding="utf-8")
+    config = small_grid(model_folder)
+    without_harm = {
+        **config.finetunes[0].model_dump(),
+        "shares": [0],
+        "filters": ["none", "oracle"],
+        "training_methods": [],
+        "search": None,
+    }
+    out = tmp_path / "ours"
+    run_grid(changed(config, finetunes=[without_harm]), public, out, Silent(), known=[theirs])
+    with (out / "results.csv").open(encoding="utf-8", newline="") as stream:
+        found = [line for line in csv.DictReader(stream) if line["level"] == "finetune"]
+    assert [line.pop("filter") for line in found] == ["none", "oracle"]
+    assert found[0] == found[1]
 
 
 @pytest.mark.usefixtures("_few_probes")
@@ -137,3 +165,55 @@ def test_a_folder_without_results_is_named(
     (theirs / missing).unlink()
     with pytest.raises(UserError, match=rf"{theirs} holds no results.*{missing}.*benchmark run"):
         read_known([theirs], small_grid(model_folder))
+
+
+ROWS_OF = {"seed": 0, "method": "plain", "protocol": "own_threshold", "training": 0}
+
+
+def trained(filter_name: str, lost: Any, kept: Any, **values: Any) -> dict[str, Any]:
+    place = {"level": "finetune", "task": "a", "attack": "b", "share": 0.3, "filter": filter_name}
+    return {**place, **ROWS_OF, "harmless_lost": lost, "harmful_kept": kept, **values}
+
+
+@pytest.mark.parametrize(
+    ("lost", "kept", "found"),
+    [
+        (0.0, 0.0, "5"),
+        (0.0, 1.0, "75"),
+        (0.0, 0.5, None),
+        (0.1, 0.0, None),
+        ("0.0", "0.0", "5"),
+    ],
+)
+def test_a_model_of_the_same_rows_is_known_where_whole_groups_were_kept(
+    lost: Any, kept: Any, found: str | None
+) -> None:
+    lines = [
+        trained("oracle", "0.0", "0.0", complied="5"),
+        trained("none", "0.0", "1.0", complied="75"),
+        trained("other", "0.0", "0.5", complied="40"),
+        trained("another", "0.1", "0.0", complied="6"),
+    ]
+    known = Known({place(line): line for line in lines})
+    wanted = {name: trained("new", lost, kept)[name] for name in PLACE}
+    line = known.same_rows(wanted, {"harmless_lost": lost, "harmful_kept": kept})
+    assert (line and line["complied"]) == found
+    assert line is None or line["filter"] == "new"
+
+
+def test_without_harmful_rows_all_that_lose_none_are_one_model() -> None:
+    line = trained("none", "0.0", "", share="0.0", complied="7")
+    known = Known({place(line): line})
+    wanted = {name: trained("new", 0.0, None, share=0.0)[name] for name in PLACE}
+    scored = {"harmless_lost": 0.0, "harmful_kept": None}
+    found = known.same_rows(wanted, scored)
+    assert found is not None
+    assert found["complied"] == "7"
+
+
+@pytest.mark.parametrize("other", [{"seed": 1}, {"training": 1}, {"method": "lisa"}, {"task": "c"}])
+def test_other_trainings_on_whole_groups_are_other_models(other: dict[str, Any]) -> None:
+    line = trained("oracle", "0.0", "0.0", **other)
+    known = Known({place(line): line})
+    wanted = {name: trained("new", 0.0, 0.0)[name] for name in PLACE}
+    assert known.same_rows(wanted, {"harmless_lost": 0.0, "harmful_kept": 0.0}) is None

@@ -11,12 +11,14 @@ import csv
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from gradshield.benchmark.grid.config import Finetunes, GridConfig
 from gradshield.benchmark.grid.lines import (
     CONFIG,
+    FINETUNE,
     MADE_BY,
     PLACE,
     RESULTS,
@@ -49,10 +51,45 @@ class Known:
         """The known line about the same as a line that is to be measured."""
         return self.lines.get(place(wanted))
 
+    def same_rows(self, wanted: Line, scored: Line) -> Line | None:
+        """What is known of a model that was trained on the same rows, whichever filter kept them.
+
+        Shares tell which rows those were only where all harmless ones were kept, with all or none
+        of the harmful ones.
+
+        Args:
+            wanted: What the line to be measured is about.
+            scored: The line of the filter's scores on the same data set.
+
+        Returns:
+            The figures of that model as a line about what is wanted; None where none is known.
+        """
+        kept = _whole_groups(scored)
+        found = self._models.get((_model(wanted), kept)) if kept else None
+        return found and {**found, **wanted}
+
+    @cached_property
+    def _models(self) -> Mapping[tuple[tuple[str, ...], tuple[str, ...]], Line]:
+        """Lines of finetuned models by all that decides the model, where the shares tell it."""
+        models = [line for line in self.lines.values() if line["level"] == FINETUNE]
+        return {(_model(line), kept): line for line in models if (kept := _whole_groups(line))}
+
 
 def place(line: Mapping[str, Any]) -> tuple[str, ...]:
     """What a line is about, as it stands in a file."""
     return tuple(str(line[name]) for name in PLACE)
+
+
+def _model(line: Mapping[str, Any]) -> tuple[str, ...]:
+    """What decides a finetuned model beside its rows."""
+    return tuple(str(line[name]) for name in PLACE if name != "filter")
+
+
+def _whole_groups(line: Mapping[str, Any]) -> tuple[str, ...] | None:
+    """The shares lost and kept, where whole groups were kept, as they stand in a file."""
+    values = (line["harmless_lost"], line["harmful_kept"])
+    lost, kept = ("" if value is None else str(value) for value in values)
+    return (lost, kept) if lost == "0.0" and kept in ("", "0.0", "1.0") else None
 
 
 def read_known(folders: Iterable[Path], config: GridConfig) -> Known:

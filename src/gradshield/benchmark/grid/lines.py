@@ -31,6 +31,8 @@ COLUMNS = (
     *("over_refusals", "over_refusal_prompts", "utility", "validation_asr", "drift"),
 )
 """Of the raw results; a line of the level `scores` leaves the last ones empty."""
+SCORES, FINETUNE = "scores", "finetune"
+"""The level of a line: before any training, or of one finetuned model."""
 RESULTS = "results.csv"
 CONFIG, MADE_BY = "config.json", "made_by.json"
 """Beside the results: what was asked for, and what measured it."""
@@ -63,12 +65,12 @@ def finetune_line(plan: Plan, figures: dict[str, Any]) -> Line:
 
 def plan_place(plan: Plan) -> Line:
     """What the result of a plan is about."""
-    return _place("finetune", plan)
+    return _place(FINETUNE, plan)
 
 
 def score_place(name: str, data_set: DataSet) -> Line:
     """What a filter's result before any training is about."""
-    return _place("scores", Plan(data_set, name, PLAIN, "own_threshold"))
+    return _place(SCORES, Plan(data_set, name, PLAIN, "own_threshold"))
 
 
 def _place(level: str, plan: Plan) -> Line:

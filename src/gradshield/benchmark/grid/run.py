@@ -9,7 +9,7 @@ from pathlib import Path
 from gradshield.benchmark.grid.bench import Bench, measure, score
 from gradshield.benchmark.grid.config import GridConfig
 from gradshield.benchmark.grid.finetunes import Plan
-from gradshield.benchmark.grid.known import Known, read_known
+from gradshield.benchmark.grid.known import Known, place, read_known
 from gradshield.benchmark.grid.lines import (
     CONFIG,
     MADE_BY,
@@ -87,7 +87,7 @@ def _finetuned(
     bench: Bench, each: Each, before: Known, scored: list[Line], path: Path, *, together: bool
 ) -> None:
     """Measure all plans; write lines in the order of the plans, whichever is finished first."""
-    known = [before.of(plan_place(plan)) for plan in bench.plans]
+    known = _known_models(bench.plans, before, scored)
     found = {number: line for number, line in enumerate(known) if line is not None}
     groups = related(bench.plans) if together else [[one] for one in range(len(bench.plans))]
     unknown = [[number for number in group if number not in found] for group in groups]
@@ -97,6 +97,23 @@ def _finetuned(
             found.update(results)
             write_lines(path, [*scored, *(found[number] for number in sorted(found))])
             advance(len(results))
+
+
+def _known_models(
+    plans: Sequence[Plan], before: Known, scored: Sequence[Line]
+) -> list[Line | None]:
+    """By plan, what is known of it, or of a model that was trained on the same rows."""
+    scores = {place(line): line for line in scored}
+
+    def known(plan: Plan) -> Line | None:
+        wanted = plan_place(plan)
+        line = scores.get(place(score_place(plan.filter, plan.data_set)))
+        found = before.of(wanted)
+        if found or line is None or plan.protocol != "own_threshold":
+            return found
+        return before.same_rows(wanted, line)
+
+    return [known(plan) for plan in plans]
 
 
 def related(plans: Sequence[Plan]) -> list[list[int]]:

@@ -8,7 +8,7 @@ from typing import Any, TypeAlias
 import pandas as pd
 
 from gradshield.benchmark.grid.data_sets import CONTROLS
-from gradshield.benchmark.grid.lines import PLACE, RESULTS, check_columns
+from gradshield.benchmark.grid.lines import FINETUNE, PLACE, RESULTS, SCORES, check_columns
 from gradshield.errors import UserError
 from gradshield.evaluation.intervals import student, wilson
 from gradshield.finetuning.trial import PLAIN
@@ -78,7 +78,7 @@ def threshold_table(results: Table) -> Table:
 
 def control_table(results: Table) -> Table:
     """Filters by attacks with controls: share of the planted rows that their thresholds keep."""
-    scored = results[(results["level"] == "scores") & (results["share"] > 0)]
+    scored = results[(results["level"] == SCORES) & (results["share"] > 0)]
     names = [one for one in scored["attack"].cat.categories if str(one).endswith(f":{CONTROLS}")]
     shown = {name for one in names for name in (one, str(one).partition(":")[0])}
     chosen = scored[scored["attack"].isin(shown)]
@@ -192,7 +192,7 @@ def _by_line(lines: dict[Any, dict[str, Any]], names: list[str]) -> Table:
 def _scored(results: Table) -> Table:
     """Results before training, without controls, which have no harmful rows."""
     is_control = results["attack"].astype(str).str.endswith(f":{CONTROLS}")
-    return results[(results["level"] == "scores") & ~is_control]
+    return results[(results["level"] == SCORES) & ~is_control]
 
 
 def finetuned(results: Table, protocol: str | None = None) -> Table:
@@ -201,7 +201,7 @@ def finetuned(results: Table, protocol: str | None = None) -> Table:
     That is the filter, or the training method where it is no plain one. With a protocol, only the
     models whose rows were divided by it.
     """
-    found = results[results["level"] == "finetune"]
+    found = results[results["level"] == FINETUNE]
     if protocol is not None:
         found = found[found["protocol"] == protocol]
     found = found.copy()
