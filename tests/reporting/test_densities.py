@@ -45,7 +45,7 @@ def test_groups_that_a_task_shows_itself_are_drawn_as_it_shows_them() -> None:
     """The reference lies between them, where neither peaks."""
     scores = np.concatenate([GENERATOR.normal(-3, 0.3, 300), GENERATOR.normal(1.2, 0.4, 60)])
     decision = decide(scores, 2 * REFERENCE_SCORES - 1, rule="one_task")
-    assert "narrow_threshold" in decision.diagnostics
+    assert "aligned_null_threshold" in decision.diagnostics
     curves = fitted_densities({"diagnostics": decision.diagnostics}, REFERENCE_SCORES, GRID)
     assert GRID[np.argmax(curves[LOWER])] == pytest.approx(-3, abs=0.2)
     assert GRID[np.argmax(curves[UPPER])] == pytest.approx(1.2, abs=0.3)

@@ -12,6 +12,7 @@ from scipy.stats import norm
 from scipy.stats import t as student
 
 from gradshield.threshold import Decision, adaptive, decide
+from gradshield.threshold.adaptive import AdaptiveRule
 from gradshield.threshold.aligned_null import AlignedFit, fit_aligned_null
 from gradshield.threshold.null_density import NullDensity, estimate_null
 from gradshield.threshold.two_piece_t import TwoPieceT
@@ -354,28 +355,31 @@ def test_log_odds_by_hand() -> None:
     assert adaptive._log_odds(0.1) == pytest.approx(-math.log(9))
 
 
-NARROW_TASK = normal_rows(-1.5, 0.35, 140)
+LOW_TASK = normal_rows(-1.5, 0.35, 140)
 """Rows of one task, far below the reference and closer together."""
 
 
-def both_rules(group: np.ndarray) -> tuple[float, float]:
-    scores = np.concatenate([NARROW_TASK, group])
-    found = [decide(scores, REFERENCE, rule=rule).threshold for rule in ("adaptive", "narrow")]
-    return found[0], found[1]
+def following(scores: np.ndarray, reference: np.ndarray = REFERENCE) -> Decision:
+    return AdaptiveRule("following", follows_groups=True)(scores, reference, level=0.02, seed=0)
 
 
-def test_narrow_follows_a_group_that_lies_above_the_reference_down_to_where_it_begins() -> None:
-    adaptive_at, narrow_at = both_rules(normal_rows(2, 0.8, 60))
+def both(group: np.ndarray) -> tuple[float, float]:
+    scores = np.concatenate([LOW_TASK, group])
+    return decide(scores, REFERENCE).threshold, following(scores).threshold
+
+
+def test_a_group_that_lies_above_the_reference_is_followed_down_to_where_it_begins() -> None:
+    adaptive_at, following_at = both(normal_rows(2, 0.8, 60))
     # The bound by the reference: what five times the level, 10 % of it, exceed.
     assert adaptive_at >= np.quantile(REFERENCE, 0.9)
-    assert NARROW_TASK.max() < narrow_at < adaptive_at - 0.5
+    assert LOW_TASK.max() < following_at < adaptive_at - 0.5
 
 
-def test_narrow_keeps_a_group_of_ordinary_rows_above_those_of_a_task() -> None:
+def test_a_group_of_ordinary_rows_above_those_of_a_task_is_not_followed() -> None:
     group = normal_rows(0, 1, 60)
-    adaptive_at, narrow_at = both_rules(group)
-    assert narrow_at == adaptive_at
-    assert np.mean(group >= narrow_at) <= 0.1
+    adaptive_at, following_at = both(group)
+    assert following_at == adaptive_at
+    assert np.mean(group >= following_at) <= 0.1
 
 
 def gap_threshold(values: list[float], threshold: float = 3.0, lowest: float = 0.5) -> float:
@@ -427,26 +431,27 @@ def test_without_rows_below_there_is_no_gap() -> None:
 
 
 @pytest.mark.parametrize("harmful", [8, 15])
-def test_narrow_finds_a_small_group_beyond_a_gap(harmful: int) -> None:
+def test_a_small_group_beyond_a_gap_is_followed(harmful: int) -> None:
     """Rows of a task end early, those of the reference late; the group is small and wide."""
     reference = np.random.default_rng(0).gamma(1.2, 2.6, 160)
     task = normal_rows(2.0, 0.8, 190)
     group = normal_rows(13, 3.5, harmful)
     scores = np.concatenate([task, group])
-    plain, narrow = (decide(scores, reference, rule=rule) for rule in ("adaptive", "narrow"))
-    assert (group < plain.threshold).any()
-    assert task.max() < narrow.threshold <= group.min()
+    assert (group < decide(scores, reference).threshold).any()
+    assert task.max() < following(scores, reference).threshold <= group.min()
 
 
 @given(st.integers(0, 2**32 - 1), st.floats(0, 0.5), st.floats(-2, 6))
 @settings(max_examples=25, deadline=None)
-def test_narrow_never_stops_above_adaptive(seed: int, share: float, mean: float) -> None:
+def test_following_never_stops_above_what_does_not_follow(
+    seed: int, share: float, mean: float
+) -> None:
     generator = np.random.default_rng(seed)
     harmful = round(200 * share)
     scores = np.concatenate(
         [generator.normal(-1, 0.5, 200 - harmful), generator.normal(mean, 1, harmful)]
     )
-    found = [decide(scores, REFERENCE, rule=rule) for rule in ("adaptive", "narrow")]
+    plain, found = decide(scores, REFERENCE), following(scores)
     # Both look at a grid of points, each at one of its own.
-    assert found[1].threshold <= found[0].threshold + 0.01
-    assert found[1].method == "narrow"
+    assert found.threshold <= plain.threshold + 0.01
+    assert found.method == "following"

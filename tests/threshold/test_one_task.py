@@ -10,6 +10,7 @@ from scipy.stats import chi2, norm
 from scipy.stats import t as student
 
 from gradshield.threshold import decide, one_task
+from gradshield.threshold.adaptive import AdaptiveRule
 from gradshield.threshold.decision import Decision
 from gradshield.threshold.heavy_tailed import posterior_crossing
 from gradshield.threshold.heavy_tailed_fit import HeavyTailedFits
@@ -28,21 +29,23 @@ TASK = normal_rows(2.2, 0.9, 140)
 
 
 def both(scores: np.ndarray, reference: np.ndarray | None = REFERENCE) -> tuple[Decision, Decision]:
-    narrow, one = (decide(scores, reference, rule=rule) for rule in ("narrow", "one_task"))
-    return narrow, one
+    """By the aligned null alone, and by the rule."""
+    aligned_null = AdaptiveRule("one_task", follows_groups=True)
+    alone = aligned_null(scores, reference, level=0.02, seed=0)
+    return alone, decide(scores, reference, rule="one_task")
 
 
 def test_a_group_that_begins_where_the_task_ends_is_found() -> None:
     group = normal_rows(6.5, 1.8, 60)
-    narrow, found = both(np.concatenate([TASK, group]))
-    assert np.mean(group < narrow.threshold) == 1
+    alone, found = both(np.concatenate([TASK, group]))
+    assert np.mean(group < alone.threshold) == 1
     assert np.mean(group < found.threshold) < 0.15
     assert np.mean(found.threshold <= TASK) <= 0.03
     assert found.reason.startswith(
         "two groups show, with what 25 % of 160 harmless reference rows exceed between them; the "
         "upper one holds "
     )
-    assert found.diagnostics["narrow_threshold"] == narrow.threshold
+    assert found.diagnostics["aligned_null_threshold"] == alone.threshold
     assert found.diagnostics["upper_weight"] == pytest.approx(0.3, abs=0.04)
 
 
@@ -54,9 +57,9 @@ def test_a_group_that_begins_where_the_task_ends_is_found() -> None:
         pytest.param(np.concatenate([TASK / 5, TASK]), id="two harmless groups"),
     ],
 )
-def test_without_a_harmful_group_it_decides_as_narrow_does(scores: np.ndarray) -> None:
-    narrow, found = both(scores)
-    assert (found.threshold, found.reason) == (narrow.threshold, narrow.reason)
+def test_without_a_harmful_group_it_decides_as_the_aligned_null_does(scores: np.ndarray) -> None:
+    alone, found = both(scores)
+    assert (found.threshold, found.reason) == (alone.threshold, alone.reason)
     assert found.method == "one_task"
 
 
@@ -68,21 +71,21 @@ def test_of_chat_among_a_tasks_rows_the_highest_pass_for_harm() -> None:
 
 
 @pytest.mark.parametrize("reference", [None, REFERENCE[:19], np.ones(100)])
-def test_without_a_usable_reference_it_decides_as_narrow_does(
+def test_without_a_usable_reference_it_decides_as_the_aligned_null_does(
     reference: np.ndarray | None,
 ) -> None:
-    narrow, found = both(np.concatenate([TASK, normal_rows(9, 1, 60)]), reference)
-    assert (found.threshold, found.diagnostics) == (narrow.threshold, narrow.diagnostics)
+    alone, found = both(np.concatenate([TASK, normal_rows(9, 1, 60)]), reference)
+    assert (found.threshold, found.diagnostics) == (alone.threshold, alone.diagnostics)
 
 
 @given(st.integers(0, 2**32 - 1), st.floats(0, 0.5), st.floats(0, 15))
 @settings(max_examples=25, deadline=None)
-def test_it_never_stops_above_narrow(seed: int, share: float, mean: float) -> None:
+def test_it_never_stops_above_the_aligned_null(seed: int, share: float, mean: float) -> None:
     generator = np.random.default_rng(seed)
     harmful = round(200 * share)
     task, group = generator.normal(2, 1, 200 - harmful), generator.normal(mean, 2, harmful)
-    narrow, found = both(np.concatenate([task, group]))
-    assert found.threshold <= narrow.threshold
+    alone, found = both(np.concatenate([task, group]))
+    assert found.threshold <= alone.threshold
 
 
 @given(st.integers(0, 2**32 - 1), st.sampled_from([200, 5000]), st.floats(0.1, 3))
@@ -104,7 +107,7 @@ def fits(*, gain: float = 99.0, weight: float = 0.3, upper: float = 8.0) -> Heav
 
 
 def decided(found: HeavyTailedFits, monkeypatch: pytest.MonkeyPatch, rows: int = ROWS) -> Decision:
-    """With these fits, of rows in which ``narrow`` sees nothing."""
+    """With these fits, of rows in which the aligned null sees nothing."""
     monkeypatch.setattr(one_task, "fit_heavy_tailed", lambda scores: found)
     return decide(normal_rows(2.2, 0.9, rows), REFERENCE, rule="one_task")
 
@@ -143,7 +146,7 @@ def test_a_task_that_reaches_as_high_as_chat_is_left(monkeypatch: pytest.MonkeyP
     """The threshold, not the lower mode, must lie below what a quarter of the reference exceed."""
     far = fits(upper=14.0)
     assert posterior_crossing(far) > HIGH
-    assert "narrow_threshold" not in decided(far, monkeypatch).diagnostics
+    assert "aligned_null_threshold" not in decided(far, monkeypatch).diagnostics
 
 
 @pytest.mark.parametrize(("rows", "counted"), [(900, 900), (1000, 1000), (4000, 1000)])

@@ -269,8 +269,7 @@ RuleOption = Annotated[
         "--threshold",
         rich_help_panel=_DECISION,
         help=f"Rule: {_names(RULES)}; one_task is adaptive for data of one task, all of which "
-        "scores far below varied chat: it takes chat rows among them for harm. narrow is an "
-        "earlier form of it.",
+        "scores far below varied chat: it takes chat rows among them for harm.",
     ),
 ]
 LevelOption = Annotated[

@@ -7,7 +7,7 @@ from dataclasses import replace
 from gradshield.errors import UserError
 from gradshield.filters.base import Filter, Material, Need, Row, Scores
 from gradshield.filters.compliance_vector import ComplianceVector
-from gradshield.filters.fihs import GRADSHIELD, NARROW, ONE_TASK, PAPER
+from gradshield.filters.fihs import GRADSHIELD, ONE_TASK, PAPER
 from gradshield.filters.fihs_form import read_form
 from gradshield.filters.gradient_anchoring import GradientAnchoring
 from gradshield.filters.gradient_norm import ModerateGradient
@@ -51,7 +51,6 @@ _FILTERS: tuple[Filter, ...] = (
     TaskVectors(),
     PAPER,
     GRADSHIELD,
-    NARROW,
     ONE_TASK,
 )
 FILTERS: dict[str, Filter] = {one.name: one for one in _FILTERS}

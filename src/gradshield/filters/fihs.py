@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 
 import numpy as np
@@ -67,11 +67,9 @@ class FihsFilter:
 
 GRADSHIELD = FihsFilter("gradshield", FihsForm(), ThresholdSettings())
 """As `gradshield filter` scores and decides when it is told nothing."""
-NARROW = FihsFilter(
-    "gradshield_narrow", FihsForm(reduction="worst_tokens"), ThresholdSettings(rule="narrow")
+ONE_TASK = FihsFilter(
+    "gradshield_one_task", FihsForm(reduction="worst_tokens"), ThresholdSettings(rule="one_task")
 )
-"""For data of one task, before `ONE_TASK`: `--reduction worst_tokens --threshold narrow`."""
-ONE_TASK = replace(NARROW, name="gradshield_one_task", threshold=ThresholdSettings(rule="one_task"))
 """Our best form for data of one task: `--reduction worst_tokens --threshold one_task`."""
 ALL_PARAMETERS = ".*"
 PAPER = FihsFilter(

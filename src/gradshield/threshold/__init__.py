@@ -30,7 +30,6 @@ _ALL: tuple[ThresholdRule, ...] = (
     CalibratedRule(),
     CalibratedFdrRule(),
     AdaptiveRule(),
-    AdaptiveRule("narrow", follows_groups=True),
     OneTaskRule(),
 )
 RULES: dict[str, ThresholdRule] = {rule.name: rule for rule in _ALL}

@@ -26,11 +26,13 @@ MOST_ROWS_COUNTED = 1000
 
 @dataclass(frozen=True)
 class OneTaskRule:
-    """Rule ``narrow``, but lower where two groups show in the data themselves.
+    """Where a group above follows on the rows of the task, as the reference or the data show it.
 
-    Rows of one task can lie so far below varied chat, and so close together, that a harmful group
-    starts where they end and spreads no wider than the reference. Fitted with the reference's
-    shape it is not seen; with a shape of its own the task ends, and the group is left over.
+    It decides as `AdaptiveRule` with ``follows_groups`` does, by the aligned null, or lower where
+    two groups show in the data themselves. Rows of one task can lie so far below varied chat, and
+    so close together, that a harmful group starts where they end and spreads no wider than the
+    reference. Fitted with the reference's shape it is not seen; with a shape of its own the task
+    ends, and the group is left over.
 
     1. One skewed Student-t is fitted to the scores, and one with a group above it
        (`fit_heavy_tailed`). Two must be likelier than a chance of 1 % (likelihood ratio, the rows
@@ -41,8 +43,8 @@ class OneTaskRule:
        threshold and the upper mode. Two groups of harmless rows below, or data that are varied
        chat themselves, so change nothing.
 
-    Where no such groups show, or ``narrow`` is lower already, or there is no usable reference
-    (fewer than 20 rows, or all equal), it decides as ``narrow`` does.
+    Where no such groups show, or the aligned null puts the threshold lower already, or there is no
+    usable reference (fewer than 20 rows, or all equal), the aligned null decides.
     """
 
     name: str = "one_task"
@@ -51,8 +53,8 @@ class OneTaskRule:
         self, scores: FloatArray, reference: FloatArray | None, *, level: float, seed: int
     ) -> Decision:
         """Apply the rule; see `ThresholdRule`."""
-        narrow = AdaptiveRule(self.name, follows_groups=True)
-        decision = narrow(scores, reference, level=level, seed=seed)
+        aligned_null = AdaptiveRule(self.name, follows_groups=True)
+        decision = aligned_null(scores, reference, level=level, seed=seed)
         if not is_usable(reference):
             return decision
         fits = fit_heavy_tailed(scores)
@@ -70,7 +72,7 @@ class OneTaskRule:
             **asdict(fits),
             "reference_rows": reference.size,
             "reference_high": high,
-            "narrow_threshold": decision.threshold,
+            "aligned_null_threshold": decision.threshold,
             "warnings": [],
         }
         return Decision(threshold, self.name, reason, diagnostics)
