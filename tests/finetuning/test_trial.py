@@ -101,6 +101,7 @@ def test_drift_is_the_change_of_the_proxy(tmp_path: Path) -> None:
         values.append(float(each.mean()))
         return {}
 
+    note(loaded)
     measured = trials(tmp_path, loaded, details=note)([0, 1, 2], 0)
     aligned, finetuned = values
     assert measured.drift == pytest.approx(finetuned - aligned, abs=1e-5)

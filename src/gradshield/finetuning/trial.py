@@ -117,24 +117,29 @@ class Trials:
     def _finetuned(
         self, rows: Sequence[TokenizedExample], training: TrainingSettings
     ) -> Measurement:
-        start = self.aligned().details or {}
+        start = self._proxy()
         self.progress.say(f"Finetuning on {len(rows)} rows.")
         with weights_restored(self.loaded.model):
             self.train(self.loaded, rows, training, self.progress)
-            return self._measured(drift_from=start["proxy"], seeds=(training.seed,))
+            return self._measured(drift_from=start, seeds=(training.seed,))
+
+    def _proxy(self) -> float:
+        """S of the model as it is now, mean over the probes."""
+        loaded, yardsticks = self.loaded, self.yardsticks
+        return mean_proxy(loaded.model, loaded.tokenizer, yardsticks.proxy, yardsticks.probes)
 
     def _measured(self, *, drift_from: float | None, seeds: tuple[int, ...] = ()) -> Measurement:
         yardsticks = self.yardsticks
         loaded = self.loaded
-        value = mean_proxy(loaded.model, loaded.tokenizer, yardsticks.proxy, yardsticks.probes)
+        drift = 0.0 if drift_from is None else self._proxy() - drift_from
         complied = self._complied()
         return Measurement(
             complied=complied,
             prompts=len(yardsticks.validation_prompts),
-            drift=0.0 if drift_from is None else value - drift_from,
+            drift=drift,
             utility=yardsticks.utility(loaded),
             seeds=seeds,
-            details={"proxy": value, **yardsticks.details(loaded)},
+            details=yardsticks.details(loaded),
         )
 
     def _complied(self) -> int:
