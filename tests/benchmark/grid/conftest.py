@@ -16,6 +16,7 @@ from gradshield.progress import Silent
 from tests.benchmark.attacks.public_folder import write, write_public_folder
 from tests.benchmark.grid.result_lines import line, measured
 from tests.run.conftest import _few_probes, model_folder
+from tests.run.few_probes import few_probes
 
 __all__ = ["_few_probes", "model_folder"]
 
@@ -62,15 +63,11 @@ def small_grid(model: Path) -> GridConfig:
     )
 
 
-@pytest.fixture(scope="module")
-def finished(
-    tmp_path_factory: pytest.TempPathFactory,
-    model_folder: Path,
-    public: Path,
-    _few_probes: None,
-) -> Path:
+@pytest.fixture(scope="session")
+def finished(tmp_path_factory: pytest.TempPathFactory, model_folder: Path, public: Path) -> Path:
     out = tmp_path_factory.mktemp("grid")
-    run_grid(small_grid(model_folder), public, out, Silent())
+    with few_probes():
+        run_grid(small_grid(model_folder), public, out, Silent())
     return out
 
 
