@@ -167,12 +167,10 @@ def test_a_folder_without_results_is_named(
         read_known([theirs], small_grid(model_folder))
 
 
-ROWS_OF = {"seed": 0, "method": "plain", "protocol": "own_threshold", "training": 0}
-
-
 def trained(filter_name: str, lost: Any, kept: Any, **values: Any) -> dict[str, Any]:
-    place = {"level": "finetune", "task": "a", "attack": "b", "share": 0.3, "filter": filter_name}
-    return {**place, **ROWS_OF, "harmless_lost": lost, "harmful_kept": kept, **values}
+    cell = {"level": "finetune", "task": "a", "attack": "b", "share": 0.3, "seed": 0}
+    model = {"filter": filter_name, "method": "plain", "protocol": "own_threshold", "training": 0}
+    return {**cell, **model, "harmless_lost": lost, "harmful_kept": kept, **values}
 
 
 @pytest.mark.parametrize(
